@@ -163,10 +163,10 @@ impl Channel {
     /// [`ProtocolError::TimedOut`] it may be called again.
     pub fn receive<T: DeserializeOwned>(&mut self) -> Result<Message<T>, ProtocolError> {
         let header = loop {
-            if let Some(header) = self.header()? {
-                if self.buffered() >= frame_length(header) {
-                    break header;
-                }
+            if let Some(header) = self.header()?
+                && self.buffered() >= frame_length(header)
+            {
+                break header;
             }
             self.read()?;
         };
