@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Making, entering and removing cgroups, always beneath the hierarchy's own mount.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, ResolveFlag, open, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
+use outrigger_protocol::cgroup::{Cgroup, CgroupVersion, Cgroups, CreateCgroup};
+
+use super::devices;
+use crate::error::{Context, OpError, Result};
+use crate::open::open_beneath;
+use crate::sys::pidfd;
+
+/// How often making a cgroup is tried while others remove its empty parents.
+const TRIES: usize = 64;
+/// How long processes may take to leave a cgroup after they were killed.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// The cgroups made in this conversation.
+#[derive(Default)]
+pub(super) struct HeldCgroups(Vec<HeldCgroup>);
+
+struct HeldCgroup {
+    group: Cgroup,
+    dir: OwnedFd,
+}
+
+impl HeldCgroups {
+    /// Makes all of a container's cgroups; [`Self::remove`] undoes also what a failure leaves.
+    pub(super) fn create(&mut self, request: &CreateCgroup) -> Result<()> {
+        for group in request.groups.iter() {
+            let mount = open_hierarchy(group)?;
+            make(mount.as_fd(), group)?;
+            let dir = open_cgroup(mount.as_fd(), group)?;
+            self.0.push(HeldCgroup { group: group.clone(), dir });
+            if group.version == CgroupVersion::V1 {
+                inherit_cpuset(mount.as_fd(), group)?;
+            }
+        }
+        if let Some(rules) = &request.devices {
+            devices::restrict(rules, self.0.iter().map(|c| (c.group.version, c.dir.as_fd())))?;
+        }
+        Ok(())
+    }
+
+    /// The one in the unified hierarchy, for `CLONE_INTO_CGROUP`.
+    pub(super) fn unified(&self) -> Option<BorrowedFd<'_>> {
+        self.0.iter().find(|c| c.group.version == CgroupVersion::V2).map(|c| c.dir.as_fd())
+    }
+
+    /// Moves a process into all of them.
+    pub(super) fn place(&self, pid: i32) -> Result<()> {
+        for held in &self.0 {
+            write(held.dir.as_fd(), "cgroup.procs", pid.to_string().as_bytes()).map_err(|e| {
+                OpError::os(format!("{}: cgroup.procs: {pid}", shown(&held.group)), e)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Removes them.
+    pub(super) fn remove(self) {
+        for held in self.0 {
+            // Rolling back goes on whatever happens; `delete` tells what could not be removed.
+            let _ = remove_one(&held.group);
+        }
+    }
+}
+
+/// Removes a container's cgroups with the processes still in them.
+pub(super) fn remove(groups: &Cgroups) -> Result<()> {
+    // Every one is tried; the first failure is told.
+    let outcomes: Vec<Result<()>> = groups.iter().map(remove_one).collect();
+    outcomes.into_iter().collect()
+}
+
+fn shown(group: &Cgroup) -> String {
+    format!("cgroup {}/{}", group.mount, group.path)
+}
+
+/// Opens a hierarchy's mount point and verifies that it is one, and of which version.
+fn open_hierarchy(group: &Cgroup) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let fd = open(group.mount.as_path(), flags, Mode::empty())
+        .during(|| format!("open({})", group.mount))?;
+    let kind = fstatfs(&fd).during(|| format!("fstatfs({})", group.mount))?.filesystem_type();
+    let expected = match group.version {
+        CgroupVersion::V1 => CGROUP_SUPER_MAGIC,
+        CgroupVersion::V2 => CGROUP2_SUPER_MAGIC,
+    };
+    if kind != expected {
+        let (mount, version) = (&group.mount, group.version);
+        return Err(OpError::refused(format!("{mount} is not a cgroup hierarchy ({version:?})")));
+    }
+    Ok(fd)
+}
+
+fn open_cgroup(mount: BorrowedFd<'_>, group: &Cgroup) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+    let resolve = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_SYMLINKS
+        | ResolveFlag::RESOLVE_NO_XDEV;
+    open_beneath(mount, group.path.as_path(), flags, resolve).during(|| shown(group))
+}
+
+/// Makes a cgroup and its missing parents. One that exists is taken if nobody is in it.
+fn make(mount: BorrowedFd<'_>, group: &Cgroup) -> Result<()> {
+    let path = group.path.as_path();
+    for _ in 0..TRIES {
+        match mkdirat(mount, path, Mode::from_bits_truncate(0o755)) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EEXIST) => return require_empty(mount, group),
+            Err(Errno::ENOENT) => make_parents(mount, path).during(|| shown(group))?,
+            Err(e) => return Err(OpError::os(format!("mkdir {}", shown(group)), e)),
+        }
+    }
+    Err(OpError::os(format!("mkdir {}", shown(group)), Errno::EBUSY))
+}
+
+fn make_parents(mount: BorrowedFd<'_>, path: &Path) -> Result<(), Errno> {
+    let mut parents: Vec<&Path> = path.ancestors().skip(1).collect();
+    parents.reverse();
+    for parent in parents.into_iter().filter(|p| !p.as_os_str().is_empty()) {
+        match mkdirat(mount, parent, Mode::from_bits_truncate(0o755)) {
+            // Somebody else removed or made it meanwhile: the caller tries again.
+            Ok(()) | Err(Errno::EEXIST | Errno::ENOENT) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+fn require_empty(mount: BorrowedFd<'_>, group: &Cgroup) -> Result<()> {
+    let dir = open_cgroup(mount, group)?;
+    let members = read(dir.as_fd(), "cgroup.procs").during(|| shown(group))?;
+    if members.is_empty() {
+        return Ok(());
+    }
+    let members = members.escape_ascii().to_string().replace("\\n", " ");
+    Err(OpError::refused(format!(
+        "{} exists and has the processes {}: choose another linux.cgroupsPath",
+        shown(group),
+        members.trim_end()
+    )))
+}
+
+/// A version 1 cpuset takes no process before it has processors and memory nodes: it gets its
+/// parent's, and the parents made with it likewise.
+fn inherit_cpuset(mount: BorrowedFd<'_>, group: &Cgroup) -> Result<()> {
+    let mut levels: Vec<&Path> = group.path.as_path().ancestors().collect();
+    levels.reverse();
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let root = faccessat(mount, file, AccessFlags::F_OK, AtFlags::empty());
+        if root.is_err() {
+            return Ok(());
+        }
+        let mut above = read(mount, file).during(|| format!("{}/{file}", group.mount))?;
+        for level in levels.iter().filter(|l| !l.as_os_str().is_empty()) {
+            let path = level.join(file);
+            let name = path.to_string_lossy();
+            let operation = || format!("cgroup {}/{name}", group.mount);
+            let own = read(mount, &name).during(operation)?;
+            if own.trim_ascii().is_empty() {
+                write(mount, &name, above.trim_ascii()).during(operation)?;
+            } else {
+                above = own;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write(dir: BorrowedFd<'_>, file: &str, value: &[u8]) -> Result<(), Errno> {
+    let fd = openat(dir, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    nix::unistd::write(&fd, value).map(drop)
+}
+
+/// The whole content of a small file.
+fn read(dir: BorrowedFd<'_>, file: &str) -> Result<Vec<u8>, Errno> {
+    let fd = openat(dir, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut content = vec![0; 4096];
+    let length = nix::unistd::read(&fd, &mut content)?;
+    content.truncate(length);
+    Ok(content)
+}
+
+/// Removes a cgroup, what is below it, and its empty parents down to those that were there before.
+fn remove_one(group: &Cgroup) -> Result<()> {
+    if matches!(open(group.mount.as_path(), OFlag::O_PATH, Mode::empty()), Err(Errno::ENOENT)) {
+        // The hierarchy is gone altogether, and the cgroup with it.
+        return Ok(());
+    }
+    let mount = open_hierarchy(group)?;
+    remove_with_members(mount.as_fd(), group)?;
+    let depth = group.path.as_path().components().count();
+    for parent in group.path.as_path().ancestors().skip(1) {
+        let level = parent.components().count();
+        if level == 0 || level >= depth || level <= usize::from(group.kept) {
+            break;
+        }
+        if unlinkat(mount.as_fd(), parent, UnlinkatFlags::RemoveDir).is_err() {
+            // Others use it.
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn remove_with_members(mount: BorrowedFd<'_>, group: &Cgroup) -> Result<()> {
+    let path = group.path.as_path();
+    let deadline = Instant::now().checked_add(GONE_WITHIN);
+    let mut pause = Duration::from_micros(100);
+    loop {
+        match unlinkat(mount, path, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            Err(Errno::EBUSY) if deadline.is_none_or(|d| Instant::now() < d) => {
+                if let Ok(dir) = open_cgroup(mount, group) {
+                    empty(dir.as_fd());
+                }
+                std::thread::sleep(pause);
+                pause = pause.saturating_mul(2).min(Duration::from_millis(50));
+            }
+            Err(e) => return Err(OpError::os(format!("rmdir {}", shown(group)), e)),
+        }
+    }
+}
+
+/// Kills the members of a cgroup and of those below, and removes those below, as far as that is
+/// possible at once; the caller tries again.
+fn empty(dir: BorrowedFd<'_>) {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let entries = openat(dir, ".", flags, Mode::empty())
+        .and_then(nix::dir::Dir::from_fd)
+        .map(|mut entries| {
+            let folders = entries.iter().flatten().filter(|e| {
+                e.file_type() == Some(nix::dir::Type::Directory)
+                    && !matches!(e.file_name().to_bytes(), b"." | b"..")
+            });
+            folders.map(|e| e.file_name().to_owned()).collect::<Vec<_>>()
+        })
+        .unwrap_or_default();
+    for name in entries {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        if let Ok(below) = openat(dir, name.as_c_str(), flags, Mode::empty()) {
+            empty(below.as_fd());
+        }
+        let _ = unlinkat(dir, name.as_c_str(), UnlinkatFlags::RemoveDir);
+    }
+    // cgroup.kill: version 2 since Linux 5.14. Failures show in the rmdir that is tried next.
+    if write(dir, "cgroup.kill", b"1").is_err() {
+        let _ = kill_members(dir);
+    }
+}
+
+fn kill_members(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    for pid in members(dir)? {
+        let Ok(process) = pidfd::open(pid) else { continue };
+        // Opened first, seen in the cgroup again after that: it is a member, not a reused pid.
+        if members(dir)?.contains(&pid) {
+            let _ = pidfd::send_signal(process.as_fd(), libc::SIGKILL);
+        }
+    }
+    Ok(())
+}
+
+fn members(dir: BorrowedFd<'_>) -> Result<Vec<i32>, Errno> {
+    let content = read(dir, "cgroup.procs")?;
+    let numbers = content.split(|b| *b == b'\n').filter_map(|l| std::str::from_utf8(l).ok());
+    Ok(numbers.filter_map(|n| n.parse().ok()).filter(|pid| *pid > 0).collect())
+}
