@@ -73,8 +73,8 @@ pub const HOST: &[Rule<H, HostPhase>] = {
         rule(H::CreateCgroup, &[Prepare], 1, None),
         rule(H::Spawn, &[Prepare], 1, Some(Spawned)),
         rule(H::Commit, &[Spawned], 1, Some(Committed)),
-        rule(H::Signal, &[Prepare], 64, None),
-        rule(H::RemoveCgroup, &[Prepare, Committed], 64, None),
+        rule(H::Signal, &[Prepare, Spawned], u32::MAX, None),
+        rule(H::RemoveCgroup, &[Prepare, Spawned], MAX_ITEMS, None),
     ]
 };
 
@@ -257,7 +257,7 @@ mod tests {
     fn every_cell_of_the_host_table() {
         use HostPhase::{Committed, Hello, Prepare, Spawned};
         let cells = visit_every_cell(H::ALL, &[Hello, Prepare, Spawned, Committed]);
-        assert_eq!(cells, (7, 17));
+        assert_eq!(cells, (8, 16));
     }
 
     #[test]

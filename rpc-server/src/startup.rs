@@ -9,7 +9,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{getegid, geteuid, getgid, getuid, setresgid, setresuid};
 
 use crate::error::{Context, OpError, Result};
-use crate::sys::descriptor;
+use crate::sys::{descriptor, process};
 
 /// Where the master leaves the helper's end of the socket.
 const SOCKET: RawFd = 3;
@@ -31,6 +31,8 @@ pub(crate) fn prepare() -> Result<OwnedFd> {
     // Callers leak descriptors; none of them is the container's business, nor ours.
     descriptor::close_all_but(&[socket.as_fd()]).during(|| "close_range")?;
     fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).during(|| "fcntl(F_SETFD)")?;
+    // It may have been executed as /proc/self/fd/N.
+    process::set_name(c"outrigger-host").during(|| "prctl(PR_SET_NAME)")?;
     // Modes are given in full by the requests.
     umask(Mode::empty());
     Ok(socket)

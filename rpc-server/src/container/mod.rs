@@ -42,6 +42,7 @@ pub(crate) fn run(socket: OwnedFd, settings: Settings) -> ! {
     // Until it is the container's process it must not outlive the master. If that is dead already,
     // the socket says so.
     let _ = sys::set_parent_death_signal(libc::SIGKILL);
+    let _ = sys::set_name(c"outrigger-init");
     let mut channel = Channel::new(socket, FrameKind::Reply, FrameKind::Container);
     let mut session = Session::new(settings);
     let ended = serve(&mut channel, &mut session);

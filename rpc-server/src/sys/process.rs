@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::ffi::CStr;
+
 use libc::{c_int, c_ulong};
 use nix::errno::Errno;
 use outrigger_protocol::process::{Resource, Rlimit};
@@ -7,7 +9,8 @@ use super::outcome;
 
 fn prctl(operation: c_int, value: c_ulong) -> Result<(), Errno> {
     let zero: c_ulong = 0;
-    // SAFETY: the operations of this file take numbers only.
+    // SAFETY: the operations of this file take numbers, or (PR_SET_NAME) the address of a string that
+    // outlives the call.
     outcome(unsafe { libc::prctl(operation, value, zero, zero, zero) }.into()).map(drop)
 }
 
@@ -24,6 +27,11 @@ pub(crate) fn set_parent_death_signal(signal: c_int) -> Result<(), Errno> {
 /// `PR_SET_DUMPABLE` 0: no other process of the same user may look into this one.
 pub(crate) fn set_undumpable() -> Result<(), Errno> {
     prctl(libc::PR_SET_DUMPABLE, 0)
+}
+
+/// `PR_SET_NAME`: what ps(1) shows, at most 15 bytes.
+pub(crate) fn set_name(name: &CStr) -> Result<(), Errno> {
+    prctl(libc::PR_SET_NAME, name.as_ptr().addr() as c_ulong)
 }
 
 /// Gives every signal its default action and unblocks all: what the caller and the language's
