@@ -12,12 +12,13 @@ use super::config::Mount;
 
 /// Directories of programs; on most systems links into /usr.
 const TOP: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
-/// What programs need to find libraries, names and the time. Nothing secret, nothing of one host's
-/// services.
-const ETC: [&str; 18] = [
+/// What programs need to find libraries, names, certificates and the time. Private keys, which lie next
+/// to the certificates, are none of it.
+const ETC: [&str; 23] = [
     "alternatives",
     "bash.bashrc",
     "ca-certificates",
+    "crypto-policies",
     "group",
     "host.conf",
     "hosts",
@@ -27,11 +28,15 @@ const ETC: [&str; 18] = [
     "localtime",
     "nsswitch.conf",
     "passwd",
+    "pki/ca-trust",
+    "pki/tls/certs",
+    "pki/tls/openssl.cnf",
     "profile",
     "protocols",
     "resolv.conf",
     "services",
-    "ssl",
+    "ssl/certs",
+    "ssl/openssl.cnf",
     "terminfo",
 ];
 /// Places to write, with their permissions: new at each start, gone at the end.
@@ -101,19 +106,20 @@ impl View {
     /// time is kept if it is the same.
     pub(super) fn furnish(&self, rootfs: &Path, mounts: &[Mount]) -> Result<()> {
         directory(rootfs)?;
-        for name in ["etc", "dev", "proc", "sys"] {
-            directory(&rootfs.join(name))?;
-        }
         for (name, target) in &self.links {
             link(&rootfs.join(name), target)?;
         }
-        for mount in mounts {
-            let path = mount.destination.trim_start_matches('/');
-            match self.bound.iter().find(|(bound, _)| bound == path) {
-                Some((_, false)) => file(&rootfs.join(path))?,
-                // What is below a mount is made in it, not here.
-                None if path.contains('/') => {}
-                _ => directory(&rootfs.join(path))?,
+        for (path, is_dir) in &self.bound {
+            for (slash, _) in path.match_indices('/') {
+                directory(&rootfs.join(&path[..slash]))?;
+            }
+            let path = rootfs.join(path);
+            if *is_dir { directory(&path)? } else { file(&path)? }
+        }
+        for name in mounts.iter().filter_map(|m| m.destination.strip_prefix('/')) {
+            // What is deeper was made above, or lies in one of these mounts and not here.
+            if !name.contains('/') {
+                directory(&rootfs.join(name))?;
             }
         }
         Ok(())
@@ -171,7 +177,7 @@ mod tests {
     fn host() -> tempfile::TempDir {
         let host = tempfile::tempdir().unwrap();
         let at = |path: &str| host.path().join(path);
-        for dir in ["usr/bin", "lib32", "etc/ssl", "etc/private"] {
+        for dir in ["usr/bin", "lib32", "etc/ssl/certs", "etc/ssl/private"] {
             fs::create_dir_all(at(dir)).unwrap();
         }
         for name in ["etc/passwd", "etc/shadow", "usr/zone"] {
@@ -194,7 +200,7 @@ mod tests {
             ("lib32", true),
             ("etc/localtime", false),
             ("etc/passwd", false),
-            ("etc/ssl", true),
+            ("etc/ssl/certs", true),
         ];
         assert_eq!(bound, expected);
         assert_eq!(view.links, [("bin".to_owned(), PathBuf::from("usr/bin"))]);
@@ -210,8 +216,8 @@ mod tests {
         let view = View::of(host.path()).unwrap();
         let bundle = tempfile::tempdir().unwrap();
         let rootfs = bundle.path().join("rootfs");
-        let mut mounts = vec![Mount::new("/dev", "tmpfs", "tmpfs", &[])];
-        mounts.push(Mount::new("/dev/pts", "devpts", "devpts", &[]));
+        let new = |at: &'static str| Mount::new(at, "tmpfs", "tmpfs", &[]);
+        let mut mounts = vec![new("/proc"), new("/dev"), new("/dev/pts"), new("/sys")];
         mounts.extend(view.mounts());
         for _ in 0..2 {
             view.furnish(&rootfs, &mounts).unwrap();
@@ -227,6 +233,7 @@ mod tests {
             ];
             assert_eq!(names(&rootfs), top);
             assert_eq!(names(&rootfs.join("etc")), ["localtime", "passwd", "ssl"]);
+            assert_eq!(names(&rootfs.join("etc/ssl")), ["certs"]);
             assert!(names(&rootfs.join("dev")).is_empty());
             let localtime = fs::symlink_metadata(rootfs.join("etc/localtime")).unwrap();
             assert!(localtime.is_file() && localtime.permissions().mode() & 0o777 == 0o644);
