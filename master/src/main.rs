@@ -3,7 +3,7 @@
 //! privilege.
 
 mod accounts;
-#[allow(dead_code, reason = "used by the commands that make containers")]
+#[allow(dead_code, unused_imports, reason = "used by the commands that make containers")]
 mod bundle;
 mod cli;
 mod commands;

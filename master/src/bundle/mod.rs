@@ -10,9 +10,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::Spec;
 
-pub(crate) use load::CONFIG;
-#[allow(unused_imports, reason = "used by the commands that make containers")]
-pub(crate) use load::load;
+pub(crate) use load::{CONFIG, load};
 
 /// A bundle.
 #[derive(Debug)]

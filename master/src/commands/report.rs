@@ -59,3 +59,39 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::state::tests::example;
+    use crate::container::state::{Intent, ProcessIdentity};
+    use crate::container::status::start_time;
+    use crate::container::store::Store;
+
+    #[test]
+    fn report_has_the_pid_of_a_live_process_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(dir.path())).unwrap();
+        let container = store.create(&ContainerId::parse("x").unwrap()).unwrap();
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let process = Some(ProcessIdentity { pid, start_time: start_time(pid).unwrap() });
+        let state = State { process, intent: Intent::Created, ..example("x") };
+        let report = serde_json::to_value(Report::new(&container, state.clone())).unwrap();
+        let expected = serde_json::json!({
+            "ociVersion": "1.2.0",
+            "id": "x",
+            "pid": pid,
+            "status": "running",
+            "bundle": "/b",
+            "rootfs": "/b/rootfs",
+            "created": "2026-01-01T00:00:00.000000001Z",
+            "annotations": { "key": "välue \"\n" },
+            "owner": "root",
+        });
+        assert_eq!(report, expected);
+        let process = Some(ProcessIdentity { pid, start_time: 1 });
+        let report = Report::new(&container, State { process, owner: u32::MAX, ..state });
+        assert_eq!((report.pid, report.status), (0, "stopped"));
+        assert_eq!(report.owner, "#4294967295");
+    }
+}

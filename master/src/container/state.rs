@@ -96,12 +96,12 @@ impl State {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use outrigger_protocol::cgroup::{Cgroup, CgroupVersion};
     use outrigger_protocol::path::{HostPath, RelativePath};
 
-    pub(in crate::container) fn example(id: &str) -> State {
+    pub(crate) fn example(id: &str) -> State {
         let cgroup = Cgroup {
             version: CgroupVersion::V1,
             mount: HostPath::new("/sys/fs/cgroup/pids").unwrap(),
