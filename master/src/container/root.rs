@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn directory_of_another_user_is_refused() {
-        // Root does not own /proc/1 of everyone else; everyone else does not own /.
+        // Root can give a directory away; for everyone else / is another user's.
         let foreign = tempfile::tempdir().unwrap();
         let path = if geteuid().is_root() {
             nix::unistd::chown(foreign.path(), Some(65534.into()), None).unwrap();
