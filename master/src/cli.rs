@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The command line as types. Names and meanings are runc's, so that engines can call either.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Runs OCI containers: an unprivileged planner and a small privileged helper
+#[derive(Debug, Parser)]
+#[command(name = "outrigger", version, disable_version_flag = true, disable_help_subcommand = true)]
+#[command(arg_required_else_help = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that stand before the subcommand.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Directory that holds the state of containers
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// File to append the log to, instead of stderr
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// Format of the log
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Log in detail
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// Let systemd manage the cgroups
+    #[arg(long)]
+    pub(crate) systemd_cgroup: bool,
+    /// Accepted and ignored: the mode is found out
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true")]
+    pub(crate) rootless: Option<Rootless>,
+    /// Print the version
+    #[arg(short = 'v', long, action = ArgAction::Version)]
+    version: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rootless {
+    True,
+    False,
+    Auto,
+}
+
+/// Format of what a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a container; its program waits for start
+    Create(CreateArgs),
+    /// Create a container and start its program
+    Run(RunArgs),
+    /// Start the program of a created container
+    Start(IdArgs),
+    /// Print the state of a container as JSON
+    State(IdArgs),
+    /// Send a signal to a container's process
+    Kill(KillArgs),
+    /// Delete a container
+    Delete(DeleteArgs),
+    /// List containers
+    List(ListArgs),
+    /// Write a config.json to start from
+    Spec(SpecArgs),
+    /// Show what would be asked of the helper to create a container, without creating it
+    Plan(PlanArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IdArgs {
+    /// Name of the container
+    pub(crate) id: String,
+}
+
+/// What `create` and `run` have in common.
+#[derive(Debug, Args)]
+pub(crate) struct LaunchArgs {
+    /// Name of the new container
+    pub(crate) id: String,
+    /// Directory that holds config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) bundle: PathBuf,
+    /// Unix socket that the container's terminal is sent to
+    #[arg(long, value_name = "PATH")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// File to write the pid of the container's process to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Use chroot(2) in place of pivot_root(2)
+    #[arg(long)]
+    pub(crate) no_pivot: bool,
+    /// Accepted and ignored: no session keyring is made
+    #[arg(long)]
+    pub(crate) no_new_keyring: bool,
+    /// Number of descriptors from 3 on to pass to the container's process
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) preserve_fds: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    #[command(flatten)]
+    pub(crate) launch: LaunchArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) launch: LaunchArgs,
+    /// Return as soon as the program runs
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Do not delete the container when its process has ended
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KillArgs {
+    /// Name of the container
+    pub(crate) id: String,
+    /// Name or number of the signal
+    #[arg(default_value = "SIGTERM")]
+    pub(crate) signal: String,
+    /// Send it to all processes of the container
+    #[arg(short, long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// Name of the container
+    pub(crate) id: String,
+    /// Kill it if it runs; succeed if it does not exist
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Format of the list
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// Print names only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpecArgs {
+    /// Directory to write config.json to
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) bundle: PathBuf,
+    /// With a user namespace, as an ordinary user needs it; the default for one
+    #[arg(long)]
+    pub(crate) rootless: bool,
+    /// With a root that is a read-only view of this host's own system
+    #[arg(long)]
+    pub(crate) host_root: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Name of the container
+    #[arg(default_value = "plan")]
+    pub(crate) id: String,
+    /// Directory that holds config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) bundle: PathBuf,
+    /// Format of the plan
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
