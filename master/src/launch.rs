@@ -13,11 +13,12 @@ use outrigger_protocol::cgroup::Cgroups;
 
 use crate::bundle::{self, Bundle};
 use crate::cli::LaunchArgs;
+use crate::container::id::ContainerId;
+use crate::container::start_socket;
 use crate::container::state::{Intent, ProcessIdentity, State};
 use crate::container::status::{boot_id, start_time};
 use crate::container::store::{Container, Store};
-use crate::container::{id::ContainerId, start_socket};
-use crate::helper::{ContainerSide, HostSide, Helper, socket_pair};
+use crate::helper::{ContainerSide, Helper, HostSide, socket_pair};
 use crate::host::Host;
 use crate::plan::{Options, Plan};
 
@@ -52,13 +53,12 @@ pub(crate) fn launch(
 ) -> Result<Launched> {
     let id = ContainerId::parse(&args.id)?;
     // The privilege leaves this process before it reads anything that others have written.
-    let helper = Helper::start()?;
+    let mut helper = Helper::start()?;
     let bundle = bundle::load(&args.bundle)?;
     let options = Options { id: id.to_string(), dies_with_master, console_size: None };
-    let plan = plan(&bundle, options)?;
+    let plan = plan(&bundle, &options)?;
     let container = Store::open(root)?.create(&id)?;
     let state = intent(&id, &bundle, &plan)?;
-    let mut helper = helper;
     match build(&mut helper.host, &plan, &container, state, gate) {
         Ok(built) => {
             let Built { side, state, pid, pidfd, console } = built;
@@ -72,10 +72,10 @@ pub(crate) fn launch(
 }
 
 /// Reads the host's facts and plans.
-fn plan(bundle: &Bundle, options: Options) -> Result<Plan> {
+fn plan(bundle: &Bundle, options: &Options) -> Result<Plan> {
     let mut host = Host::read()?;
     host.probe_cgroups(&bundle.spec, &options.id);
-    Plan::new(&bundle.spec, &bundle.path, &host, &options)
+    Plan::new(&bundle.spec, &bundle.path, &host, options)
         .with_context(|| format!("config.json of bundle {}", bundle.path.display()))
 }
 
@@ -134,6 +134,7 @@ fn build(
     state.process = Some(identity);
     state.intent = Intent::Created;
     container.write_state(&state)?;
+    container.unlock();
     Ok(Built { side, state, pid: spawned.pid, pidfd: spawned.pidfd, console })
 }
 

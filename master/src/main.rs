@@ -3,14 +3,20 @@
 //! privilege.
 
 mod accounts;
-#[allow(dead_code, unused_imports, reason = "used by the commands that make containers")]
 mod bundle;
+mod cgroup;
 mod cli;
 mod commands;
-#[allow(dead_code, reason = "used by the commands that make containers")]
 mod container;
 mod file;
+mod foreground;
+mod helper;
+mod host;
+mod launch;
 mod log;
+mod plan;
+mod sys;
+mod terminal;
 mod usage;
 
 use std::process::ExitCode;

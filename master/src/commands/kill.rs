@@ -12,6 +12,9 @@ use crate::helper::Helper;
 
 /// `kill`: sends a signal to the container's process.
 pub(crate) fn kill(global: &Global, args: &KillArgs) -> Result<()> {
+    if args.all {
+        bail!("--all: not supported yet: a signal goes to the container's process");
+    }
     let signal = parse_signal(&args.signal)?;
     let id = ContainerId::parse(&args.id)?;
     let mut helper = Helper::start()?;
@@ -80,9 +83,20 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused() {
-        for word in
-            ["", "SIG", "0", "65", "999", "-9", "+9", " 9", "KILL\n", "RTMIN+40", "RTMIN+", "SIGSIGKILL"]
-        {
+        for word in [
+            "",
+            "SIG",
+            "0",
+            "65",
+            "999",
+            "-9",
+            "+9",
+            " 9",
+            "KILL\n",
+            "RTMIN+40",
+            "RTMIN+",
+            "SIGSIGKILL",
+        ] {
             assert!(parse_signal(word).is_err(), "{word:?}");
         }
     }

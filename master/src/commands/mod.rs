@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One file a command: arguments, calls into the parts, output.
 
+mod console_socket;
+mod create;
+mod delete;
+mod kill;
 mod list;
+mod pid_file;
+mod plan;
 mod report;
+mod run;
 mod spec;
+mod start;
 mod state;
 
 use std::io::{self, Write};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Global, LaunchArgs};
 
 /// Carries a command out. Returns the program's exit status.
 pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
@@ -19,14 +27,28 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::State(args) => state::state(global, args)?,
         Command::List(args) => list::list(global, args)?,
         Command::Spec(args) => spec::spec(args)?,
-        Command::Create(_)
-        | Command::Run(_)
-        | Command::Start(_)
-        | Command::Kill(_)
-        | Command::Delete(_)
-        | Command::Plan(_) => bail!("not built in"),
+        Command::Create(args) => create::create(global, args)?,
+        Command::Run(args) => return run::run(global, args),
+        Command::Start(args) => start::start(global, args)?,
+        Command::Kill(args) => kill::kill(global, args)?,
+        Command::Delete(args) => delete::delete(global, args)?,
+        Command::Plan(args) => plan::plan(args)?,
     }
     Ok(0)
+}
+
+/// Refuses what was asked for and is not there, rather than do something else.
+fn refuse_unsupported(global: &Global, launch: &LaunchArgs) -> Result<()> {
+    if global.systemd_cgroup {
+        bail!("--systemd-cgroup: not supported yet: cgroups are made directly");
+    }
+    if launch.no_pivot {
+        bail!("--no-pivot: not supported: the root is changed by pivot_root(2)");
+    }
+    if launch.preserve_fds > 0 {
+        bail!("--preserve-fds: not supported yet: stdin, stdout and stderr are passed on");
+    }
+    Ok(())
 }
 
 /// Prints a command's whole output.

@@ -4,6 +4,7 @@
 pub(crate) mod id;
 mod lock;
 mod root;
+pub(crate) mod start_socket;
 pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod store;

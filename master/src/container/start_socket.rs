@@ -10,20 +10,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use interprocess::local_socket::traits::Stream as _;
+use interprocess::local_socket::{ConnectOptions, Name};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use interprocess::os::unix::uds_local_socket::{Listener, Stream};
-use interprocess::local_socket::{ConnectOptions, Name};
 
-use super::store::Container;
+use super::store::{Container, START_SOCKET};
 
-/// Name of the socket in the state directory.
-pub(crate) const NAME: &str = "start.sock";
 /// How long the program may take to be executed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn name(container: &Container) -> Result<Name<'static>> {
-    let path = format!("/proc/self/fd/{}/{NAME}", container.directory().as_raw_fd());
+    let path = format!("/proc/self/fd/{}/{START_SOCKET}", container.directory().as_raw_fd());
     path.to_fs_name::<GenericFilePath>().context("name of the start socket")
 }
 
@@ -34,16 +32,16 @@ pub(crate) fn listen(container: &Container) -> Result<OwnedFd> {
         .mode(0o600)
         .reclaim_name(false)
         .create_sync_as()
-        .with_context(|| format!("make {NAME} in the state directory"))?;
+        .with_context(|| format!("make {START_SOCKET} in the state directory"))?;
     Ok(listener.into())
 }
 
 /// Starts the program of a created container and waits until it runs.
 pub(crate) fn start(container: &Container) -> Result<()> {
-    let mut stream: Stream = ConnectOptions::new()
-        .name(name(container)?)
-        .connect_sync_as()
-        .with_context(|| format!("connect to {NAME}: the container does not wait to be started"))?;
+    let mut stream: Stream =
+        ConnectOptions::new().name(name(container)?).connect_sync_as().with_context(|| {
+            format!("connect to {START_SOCKET}: the container does not wait to be started")
+        })?;
     stream.set_recv_timeout(Some(PATIENCE)).context("setsockopt")?;
     stream.write_all(b"s").context("start the container")?;
     let mut answer = String::new();

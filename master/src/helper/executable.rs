@@ -35,7 +35,8 @@ impl Executable {
         let file = File::open(&path).with_context(|| format!("open helper {}", path.display()))?;
         let status = file.metadata().with_context(|| format!("stat {}", path.display()))?;
         let caller = geteuid();
-        let writable = caller.is_root() || status.uid() == caller.as_raw() || status.mode() & 0o022 != 0;
+        let writable =
+            caller.is_root() || status.uid() == caller.as_raw() || status.mode() & 0o022 != 0;
         if !writable {
             let path = CString::new(path.as_os_str().as_bytes()).context("path of the helper")?;
             return Ok(Self { path, _private_copy: None });
@@ -48,7 +49,7 @@ impl Executable {
 
 fn locate() -> Result<PathBuf> {
     let program = std::env::current_exe().context("find out where this program is")?;
-    let directory = program.parent().unwrap_or(Path::new("/"));
+    let directory = program.parent().unwrap_or_else(|| Path::new("/"));
     let candidates = [directory.join(NAME), directory.join("../libexec/outrigger").join(NAME)];
     match candidates.iter().find(|p| p.exists()) {
         Some(path) => Ok(path.clone()),
