@@ -148,14 +148,13 @@ fn capabilities(sets: Option<&LinuxCapabilities>, problems: &mut Problems) -> Op
         let numbers = set.iter().flatten().map(|c| number(*c));
         CapabilitySet(numbers.fold(0, |bits, n| bits | 1 << n))
     };
-    let ambient = bits(sets.ambient());
     let (permitted, inheritable) = (bits(sets.permitted()), bits(sets.inheritable()));
-    if ambient.0 & !(permitted.0 & inheritable.0) != 0 {
-        problems.add(
-            "process.capabilities.ambient",
-            "has capabilities that are not both permitted and inheritable; add them there",
-        );
-        return None;
+    // capabilities(7): what is not both permitted and inheritable cannot be ambient. Configs that list
+    // more are common (runc's own default was one) and runc runs them.
+    let listed = bits(sets.ambient());
+    let ambient = CapabilitySet(listed.0 & permitted.0 & inheritable.0);
+    if ambient != listed {
+        log::debug!("process.capabilities.ambient: only what is permitted and inheritable is set");
     }
     let effective = bits(sets.effective());
     if effective.0 & !permitted.0 != 0 {

@@ -70,6 +70,7 @@ fn plan(config: Value, host: &Host) -> Result<Plan, Problems> {
     Plan::new(&spec, Path::new("/bundle"), host, &options)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "made in the call")]
 fn problems(config: Value) -> String {
     plan(config.clone(), &root()).expect_err(&config.to_string()).to_string()
 }
@@ -240,7 +241,6 @@ fn wrong_values_are_told_by_their_field() {
         ("/process/user/uid", json!(u32::MAX), "process.user.uid"),
         ("/process/oomScoreAdj", json!(1001), "process.oomScoreAdj"),
         ("/process/terminal", json!(true), "process.terminal"),
-        ("/process/capabilities", json!({"ambient": ["CAP_KILL"]}), "process.capabilities.ambient"),
         (
             "/process/capabilities",
             json!({"effective": ["CAP_KILL"]}),
@@ -277,6 +277,15 @@ fn wrong_values_are_told_by_their_field() {
         let text = problems(with(pointer, value.clone()));
         assert!(text.contains(field), "{pointer} {value}: {text}");
     }
+}
+
+#[test]
+fn ambient_capabilities_are_those_that_can_be() {
+    let sets = json!({"permitted": ["CAP_KILL", "CAP_CHOWN"], "inheritable": ["CAP_KILL"],
+        "ambient": ["CAP_KILL", "CAP_CHOWN", "CAP_BPF"]});
+    let plan = plan(with("/process/capabilities", sets), &root()).unwrap();
+    let Some(ContainerRequest::Process(process)) = plan.container.last() else { panic!() };
+    assert_eq!(process.capabilities.unwrap().ambient.0, 1 << 5);
 }
 
 #[test]
