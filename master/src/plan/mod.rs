@@ -12,6 +12,7 @@ mod options;
 mod paths;
 mod problems;
 mod process;
+mod resources;
 mod sysctl;
 mod table;
 mod unsupported;

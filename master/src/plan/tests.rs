@@ -182,14 +182,7 @@ fn what_is_not_supported_is_refused_by_name() {
         ("/linux/personality", json!({"domain": "LINUX32"})),
         ("/linux/timeOffsets", json!({"monotonic": {"secs": 1}})),
         ("/linux/rootfsPropagation", json!("shared")),
-        ("/linux/resources/memory", json!({"limit": 1_000_000})),
-        ("/linux/resources/cpu", json!({"shares": 2})),
-        ("/linux/resources/pids/limit", json!(5)),
-        ("/linux/resources/blockIO", json!({"weight": 10})),
-        ("/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 1}])),
-        ("/linux/resources/network", json!({"classID": 1})),
-        ("/linux/resources/rdma", json!({"mlx5_1": {"hcaHandles": 1}})),
-        ("/linux/resources/unified", json!({"memory.max": "1"})),
+        ("/linux/resources/memory/limit", json!(1_000_000)),
         ("/linux/cgroupsPath", json!("system.slice:outrigger:x")),
     ] {
         let text = problems(with(pointer, value));
