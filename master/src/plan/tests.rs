@@ -230,6 +230,8 @@ fn wrong_values_are_told_by_their_field() {
         ("/process/args", json!([""]), "process.args"),
         ("/process/args", json!(["a\u{0}b"]), "process.args[0]"),
         ("/process/env", json!(["A=\u{0}"]), "process.env[0]"),
+        ("/process/env", json!(["A=1", "A"]), "process.env[1]"),
+        ("/process/env", json!(["=1"]), "process.env[0]"),
         ("/process/user/umask", json!(0o1000), "process.user.umask"),
         ("/process/user/uid", json!(u32::MAX), "process.user.uid"),
         ("/process/oomScoreAdj", json!(1001), "process.oomScoreAdj"),
@@ -273,15 +275,6 @@ fn wrong_values_are_told_by_their_field() {
 }
 
 #[test]
-fn ambient_capabilities_are_those_that_can_be() {
-    let sets = json!({"permitted": ["CAP_KILL", "CAP_CHOWN"], "inheritable": ["CAP_KILL"],
-        "ambient": ["CAP_KILL", "CAP_CHOWN", "CAP_BPF"]});
-    let plan = plan(with("/process/capabilities", sets), &root()).unwrap();
-    let Some(ContainerRequest::Process(process)) = plan.container.last() else { panic!() };
-    assert_eq!(process.capabilities.unwrap().ambient.0, 1 << 5);
-}
-
-#[test]
 fn limits_of_the_process_are_checked() {
     let limit = |typ: &str, soft: u64, hard: u64| json!({"type": typ, "soft": soft, "hard": hard});
     let text = problems(with(
@@ -317,7 +310,9 @@ fn without_a_mount_namespace_nothing_is_mounted() {
     assert!(allowed.container.contains(&ContainerRequest::Chroot(Chroot::Chroot)));
     config["mounts"] = json!([{"destination": "/tmp", "type": "tmpfs"}]);
     config["root"]["readonly"] = json!(true);
+    config["process"]["cwd"] = json!("tmp");
     let text = problems(config);
+    assert!(text.contains("process.cwd"), "{text}");
     assert!(text.contains("mounts: would change the host's mounts"), "{text}");
     assert!(text.contains("root.readonly"), "{text}");
 }
@@ -365,4 +360,43 @@ fn table_has_a_line_for_every_request() {
         assert!(table.lines().any(|line| line.contains(name)), "{name}");
     }
     assert!(table.lines().count() > plan.container.len());
+}
+
+#[test]
+fn groups_are_left_where_they_cannot_be_set() {
+    let groups = |mode, map: Value, gids: Value| {
+        let mut config = config();
+        config["linux"]["namespaces"] =
+            json!([{"type": "mount"}, {"type": "pid"}, {"type": "user"}]);
+        if map.is_null() {
+            config["linux"]["namespaces"][2]["path"] = json!("/proc/7/ns/user");
+        } else {
+            config["linux"]["uidMappings"] = map.clone();
+            config["linux"]["gidMappings"] = map;
+        }
+        config["process"]["user"]["additionalGids"] = gids;
+        plan(config, &Host { mode, ..user() }).map_err(|p| p.to_string()).map(|plan| {
+            match plan.container.last() {
+                Some(ContainerRequest::Process(p)) => {
+                    p.groups.as_ref().map(|g| g.iter().map(|id| id.get()).collect::<Vec<_>>())
+                }
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    let line = |container: u32, host: u32, size: u32| json!([{"containerID": container, "hostID": host, "size": size}]);
+    assert_eq!(groups(Mode::Rootless, line(0, 1000, 1), json!([])), Ok(None));
+    assert_eq!(groups(Mode::Rootless, line(0, 100_000, 10), json!([])), Ok(Some(vec![])));
+    assert_eq!(groups(Mode::Rootless, line(0, 100_000, 10), json!([7])), Ok(Some(vec![7])));
+    assert_eq!(groups(Mode::Rootless, Value::Null, json!([])), Ok(None));
+    assert_eq!(groups(Mode::Rootless, Value::Null, json!([7])), Ok(Some(vec![7])));
+    assert_eq!(groups(Mode::Root, line(0, 1000, 1), json!([])), Ok(Some(vec![])));
+    assert_eq!(groups(Mode::Root, Value::Null, json!([])), Ok(Some(vec![])));
+    for (map, field) in [
+        (line(0, 1000, 1), "process.user.additionalGids: cannot be set"),
+        (line(0, 100_000, 10), "process.user.additionalGids[0]: 70 is not mapped"),
+    ] {
+        let text = groups(Mode::Rootless, map, json!([70])).unwrap_err();
+        assert!(text.starts_with(field), "{text}");
+    }
 }
