@@ -202,9 +202,7 @@ fn furnish(
     if let Some(process) = process {
         process::working_directory(process, out);
     }
-    if !dev.is_bound {
-        devices::plan(inputs, out, problems);
-    }
+    devices::plan(inputs, dev.is_bound, out, problems);
     if let Some(process) = process.filter(|p| p.terminal() == Some(true)) {
         if !dev.has_terminals {
             problems.add(

@@ -334,6 +334,76 @@ fn device_of_the_config_replaces_the_default_of_its_path() {
 }
 
 #[test]
+fn nothing_is_made_in_a_dev_of_the_host() {
+    let device = |path| json!({"path": path, "type": "c", "major": 10, "minor": 200});
+    let mut config = with("/linux/devices", json!([device("/dev/net/tun"), device("/tun")]));
+    config["mounts"] = json!([{"destination": "/dev", "source": "/dev", "options": ["rbind"]}]);
+    config["process"]["terminal"] = json!(true);
+    let plan = plan(config, &root()).unwrap();
+    let made: Vec<String> = plan
+        .container
+        .iter()
+        .filter_map(|r| match r {
+            ContainerRequest::Mknod(m) => Some(m.path.to_string()),
+            ContainerRequest::Symlink(s) => Some(s.path.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(made, ["/tun"]);
+    let text = problems(with("/linux/devices", json!([device("/x"), device("/y/../x")])));
+    assert!(text.starts_with("linux.devices[1].path: /x is given twice"), "{text}");
+}
+
+#[test]
+fn parameters_of_the_kernel_are_those_of_own_namespaces() {
+    let sysctl = |parameters: Value, hostname: &str| {
+        let mut config = with("/linux/sysctl", parameters);
+        config["linux"]["namespaces"] =
+            json!([{"type": "mount"}, {"type": "network"}, {"type": "uts"}]);
+        config["hostname"] = json!(hostname);
+        plan(config, &root()).map_err(|p| p.to_string()).map(|plan| {
+            let set = plan.container.iter().filter_map(|r| match r {
+                ContainerRequest::Sysctl(s) => Some(format!("{}={}", s.file, s.value)),
+                _ => None,
+            });
+            set.collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(
+        sysctl(
+            json!({"net.ipv4.ip_forward": "1", "kernel/domainname": "d", "net/core/x.y": "2"}),
+            "h"
+        ),
+        Ok(vec![
+            "kernel/domainname=d".into(),
+            "net/core/x.y=2".into(),
+            "net/ipv4/ip_forward=1".into()
+        ])
+    );
+    assert_eq!(sysctl(json!({"kernel.hostname": "h"}), ""), Ok(vec!["kernel/hostname=h".into()]));
+    for (parameters, says) in [
+        (json!({"net.a": "1", "net/a": "2"}), "linux.sysctl[\"net/a\"]: is given twice"),
+        (
+            json!({"kernel.hostname": "x"}),
+            "linux.sysctl[\"kernel.hostname\"]: is what hostname sets",
+        ),
+        (
+            json!({"kernel.msgmax": "1"}),
+            "linux.sysctl[\"kernel.msgmax\"]: would be the host's; add a ipc",
+        ),
+        (
+            json!({"vm.swappiness": "1"}),
+            "linux.sysctl[\"vm.swappiness\"]: is a parameter of the host",
+        ),
+        (json!({"net/../kernel/x": "1"}), "linux.sysctl[\"net/../kernel/x\"]: has a component"),
+        (json!({"net.a": ""}), "linux.sysctl[\"net.a\"]: is empty"),
+    ] {
+        let text = sysctl(parameters, "h").unwrap_err();
+        assert!(text.starts_with(says), "{text}");
+    }
+}
+
+#[test]
 fn long_environment_goes_in_pieces() {
     let long = "x".repeat(100_000);
     let plan = plan(with("/process/env", json!([format!("A={long}"), "B=1"])), &root()).unwrap();
