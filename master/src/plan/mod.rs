@@ -4,6 +4,7 @@
 //! Planning touches nothing and needs no privilege: the same input gives the same plan. What depends on
 //! the root's content is left to the helper, which looks at it through a descriptor.
 
+mod capabilities;
 mod cgroup_mount;
 mod devices;
 mod mounts;
@@ -12,6 +13,7 @@ mod options;
 mod paths;
 mod problems;
 mod process;
+mod resources;
 mod sysctl;
 mod table;
 mod unsupported;
@@ -198,11 +200,9 @@ fn furnish(
 ) {
     let dev = mounts::plan(inputs, cgroup, out, problems);
     if let Some(process) = process {
-        process::working_directory(process, out, problems);
+        process::working_directory(process, out);
     }
-    if !dev.is_bound {
-        devices::plan(inputs, out, problems);
-    }
+    devices::plan(inputs, dev.is_bound, out, problems);
     if let Some(process) = process.filter(|p| p.terminal() == Some(true)) {
         if !dev.has_terminals {
             problems.add(
@@ -210,7 +210,8 @@ fn furnish(
                 "needs terminals in the container; mount a devpts on /dev/pts",
             );
         }
-        let size = inputs.options.console_size.or_else(|| process::console_size(process));
+        let wanted = process::console_size(process, problems);
+        let size = inputs.options.console_size.or(wanted);
         out.push(ContainerRequest::Console(Console { size }));
     }
     let lists = inputs.linux();

@@ -182,14 +182,7 @@ fn what_is_not_supported_is_refused_by_name() {
         ("/linux/personality", json!({"domain": "LINUX32"})),
         ("/linux/timeOffsets", json!({"monotonic": {"secs": 1}})),
         ("/linux/rootfsPropagation", json!("shared")),
-        ("/linux/resources/memory", json!({"limit": 1_000_000})),
-        ("/linux/resources/cpu", json!({"shares": 2})),
-        ("/linux/resources/pids/limit", json!(5)),
-        ("/linux/resources/blockIO", json!({"weight": 10})),
-        ("/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 1}])),
-        ("/linux/resources/network", json!({"classID": 1})),
-        ("/linux/resources/rdma", json!({"mlx5_1": {"hcaHandles": 1}})),
-        ("/linux/resources/unified", json!({"memory.max": "1"})),
+        ("/linux/resources/memory/limit", json!(1_000_000)),
         ("/linux/cgroupsPath", json!("system.slice:outrigger:x")),
     ] {
         let text = problems(with(pointer, value));
@@ -237,6 +230,8 @@ fn wrong_values_are_told_by_their_field() {
         ("/process/args", json!([""]), "process.args"),
         ("/process/args", json!(["a\u{0}b"]), "process.args[0]"),
         ("/process/env", json!(["A=\u{0}"]), "process.env[0]"),
+        ("/process/env", json!(["A=1", "A"]), "process.env[1]"),
+        ("/process/env", json!(["=1"]), "process.env[0]"),
         ("/process/user/umask", json!(0o1000), "process.user.umask"),
         ("/process/user/uid", json!(u32::MAX), "process.user.uid"),
         ("/process/oomScoreAdj", json!(1001), "process.oomScoreAdj"),
@@ -280,15 +275,6 @@ fn wrong_values_are_told_by_their_field() {
 }
 
 #[test]
-fn ambient_capabilities_are_those_that_can_be() {
-    let sets = json!({"permitted": ["CAP_KILL", "CAP_CHOWN"], "inheritable": ["CAP_KILL"],
-        "ambient": ["CAP_KILL", "CAP_CHOWN", "CAP_BPF"]});
-    let plan = plan(with("/process/capabilities", sets), &root()).unwrap();
-    let Some(ContainerRequest::Process(process)) = plan.container.last() else { panic!() };
-    assert_eq!(process.capabilities.unwrap().ambient.0, 1 << 5);
-}
-
-#[test]
 fn limits_of_the_process_are_checked() {
     let limit = |typ: &str, soft: u64, hard: u64| json!({"type": typ, "soft": soft, "hard": hard});
     let text = problems(with(
@@ -324,7 +310,9 @@ fn without_a_mount_namespace_nothing_is_mounted() {
     assert!(allowed.container.contains(&ContainerRequest::Chroot(Chroot::Chroot)));
     config["mounts"] = json!([{"destination": "/tmp", "type": "tmpfs"}]);
     config["root"]["readonly"] = json!(true);
+    config["process"]["cwd"] = json!("tmp");
     let text = problems(config);
+    assert!(text.contains("process.cwd"), "{text}");
     assert!(text.contains("mounts: would change the host's mounts"), "{text}");
     assert!(text.contains("root.readonly"), "{text}");
 }
@@ -343,6 +331,76 @@ fn device_of_the_config_replaces_the_default_of_its_path() {
         })
         .collect();
     assert_eq!(modes, [0o600]);
+}
+
+#[test]
+fn nothing_is_made_in_a_dev_of_the_host() {
+    let device = |path| json!({"path": path, "type": "c", "major": 10, "minor": 200});
+    let mut config = with("/linux/devices", json!([device("/dev/net/tun"), device("/tun")]));
+    config["mounts"] = json!([{"destination": "/dev", "source": "/dev", "options": ["rbind"]}]);
+    config["process"]["terminal"] = json!(true);
+    let plan = plan(config, &root()).unwrap();
+    let made: Vec<String> = plan
+        .container
+        .iter()
+        .filter_map(|r| match r {
+            ContainerRequest::Mknod(m) => Some(m.path.to_string()),
+            ContainerRequest::Symlink(s) => Some(s.path.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(made, ["/tun"]);
+    let text = problems(with("/linux/devices", json!([device("/x"), device("/y/../x")])));
+    assert!(text.starts_with("linux.devices[1].path: /x is given twice"), "{text}");
+}
+
+#[test]
+fn parameters_of_the_kernel_are_those_of_own_namespaces() {
+    let sysctl = |parameters: Value, hostname: &str| {
+        let mut config = with("/linux/sysctl", parameters);
+        config["linux"]["namespaces"] =
+            json!([{"type": "mount"}, {"type": "network"}, {"type": "uts"}]);
+        config["hostname"] = json!(hostname);
+        plan(config, &root()).map_err(|p| p.to_string()).map(|plan| {
+            let set = plan.container.iter().filter_map(|r| match r {
+                ContainerRequest::Sysctl(s) => Some(format!("{}={}", s.file, s.value)),
+                _ => None,
+            });
+            set.collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(
+        sysctl(
+            json!({"net.ipv4.ip_forward": "1", "kernel/domainname": "d", "net/core/x.y": "2"}),
+            "h"
+        ),
+        Ok(vec![
+            "kernel/domainname=d".into(),
+            "net/core/x.y=2".into(),
+            "net/ipv4/ip_forward=1".into()
+        ])
+    );
+    assert_eq!(sysctl(json!({"kernel.hostname": "h"}), ""), Ok(vec!["kernel/hostname=h".into()]));
+    for (parameters, says) in [
+        (json!({"net.a": "1", "net/a": "2"}), "linux.sysctl[\"net/a\"]: is given twice"),
+        (
+            json!({"kernel.hostname": "x"}),
+            "linux.sysctl[\"kernel.hostname\"]: is what hostname sets",
+        ),
+        (
+            json!({"kernel.msgmax": "1"}),
+            "linux.sysctl[\"kernel.msgmax\"]: would be the host's; add a ipc",
+        ),
+        (
+            json!({"vm.swappiness": "1"}),
+            "linux.sysctl[\"vm.swappiness\"]: is a parameter of the host",
+        ),
+        (json!({"net/../kernel/x": "1"}), "linux.sysctl[\"net/../kernel/x\"]: has a component"),
+        (json!({"net.a": ""}), "linux.sysctl[\"net.a\"]: is empty"),
+    ] {
+        let text = sysctl(parameters, "h").unwrap_err();
+        assert!(text.starts_with(says), "{text}");
+    }
 }
 
 #[test]
@@ -372,4 +430,43 @@ fn table_has_a_line_for_every_request() {
         assert!(table.lines().any(|line| line.contains(name)), "{name}");
     }
     assert!(table.lines().count() > plan.container.len());
+}
+
+#[test]
+fn groups_are_left_where_they_cannot_be_set() {
+    let groups = |mode, map: Value, gids: Value| {
+        let mut config = config();
+        config["linux"]["namespaces"] =
+            json!([{"type": "mount"}, {"type": "pid"}, {"type": "user"}]);
+        if map.is_null() {
+            config["linux"]["namespaces"][2]["path"] = json!("/proc/7/ns/user");
+        } else {
+            config["linux"]["uidMappings"] = map.clone();
+            config["linux"]["gidMappings"] = map;
+        }
+        config["process"]["user"]["additionalGids"] = gids;
+        plan(config, &Host { mode, ..user() }).map_err(|p| p.to_string()).map(|plan| {
+            match plan.container.last() {
+                Some(ContainerRequest::Process(p)) => {
+                    p.groups.as_ref().map(|g| g.iter().map(|id| id.get()).collect::<Vec<_>>())
+                }
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    let line = |container: u32, host: u32, size: u32| json!([{"containerID": container, "hostID": host, "size": size}]);
+    assert_eq!(groups(Mode::Rootless, line(0, 1000, 1), json!([])), Ok(None));
+    assert_eq!(groups(Mode::Rootless, line(0, 100_000, 10), json!([])), Ok(Some(vec![])));
+    assert_eq!(groups(Mode::Rootless, line(0, 100_000, 10), json!([7])), Ok(Some(vec![7])));
+    assert_eq!(groups(Mode::Rootless, Value::Null, json!([])), Ok(None));
+    assert_eq!(groups(Mode::Rootless, Value::Null, json!([7])), Ok(Some(vec![7])));
+    assert_eq!(groups(Mode::Root, line(0, 1000, 1), json!([])), Ok(Some(vec![])));
+    assert_eq!(groups(Mode::Root, Value::Null, json!([])), Ok(Some(vec![])));
+    for (map, field) in [
+        (line(0, 1000, 1), "process.user.additionalGids: cannot be set"),
+        (line(0, 100_000, 10), "process.user.additionalGids[0]: 70 is not mapped"),
+    ] {
+        let text = groups(Mode::Rootless, map, json!([70])).unwrap_err();
+        assert!(text.starts_with(field), "{text}");
+    }
 }
