@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::expect::has_capability;
 use crate::rootfs::{self, Rootfs};
 use crate::user::TempUser;
 
@@ -106,10 +107,10 @@ impl Bundle {
         self.with(|config| config["root"]["readonly"] = json!(false))
     }
 
-    /// With all capabilities that the kernel knows by the names that old runtimes know.
+    /// With all capabilities that whoever runs the test has.
     #[must_use]
     pub fn privileged(self) -> Self {
-        let all: Vec<Value> = CAPABILITIES.iter().map(|name| json!(name)).collect();
+        let all: Vec<&str> = CAPABILITIES.into_iter().filter(|n| has_capability(n)).collect();
         self.with(|config| {
             for set in ["bounding", "effective", "permitted"] {
                 config["process"]["capabilities"][set] = json!(all);
@@ -197,7 +198,8 @@ fn make_rootless(config: &mut Value, user: &TempUser) {
     }
 }
 
-const CAPABILITIES: [&str; 41] = [
+/// The names of the capabilities, by number.
+pub const CAPABILITIES: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::runtime::{Runtime, runtime_name};
+use crate::{bundle, host};
 
 /// Says that a test is left out.
 pub fn skip(test: &str, reason: &str) {
@@ -51,6 +51,16 @@ macro_rules! needs_program {
     };
 }
 
+/// Ends the test where root has not this capability.
+#[macro_export]
+macro_rules! needs_capability {
+    ($name:expr) => {
+        if !$crate::expect::has_capability($name) {
+            $crate::skip!("needs {}", $name);
+        }
+    };
+}
+
 /// Ends the test on a runtime that behaves otherwise on purpose, and says how.
 #[macro_export]
 macro_rules! deviation {
@@ -90,11 +100,11 @@ pub fn has_cgroup_v1() -> bool {
     Path::new("/sys/fs/cgroup/devices/tasks").exists()
 }
 
-/// Whether the runtime under test takes this host's cgroups at all.
-///
-/// crun 1.8 refuses a host that has both versions mounted.
+/// Whether whoever runs the test has a capability.
 #[must_use]
-pub fn runtime_takes_cgroups(_runtime: &Runtime) -> bool {
-    let hybrid = has_cgroup_v1() && Path::new("/sys/fs/cgroup/unified").exists();
-    !(runtime_name() == "crun" && hybrid)
+pub fn has_capability(name: &str) -> bool {
+    let pid = i32::try_from(std::process::id()).unwrap();
+    let set = u64::from_str_radix(&host::status_field(pid, "CapEff").unwrap(), 16).unwrap();
+    let number = bundle::CAPABILITIES.iter().position(|n| *n == name).unwrap();
+    set >> number & 1 == 1
 }

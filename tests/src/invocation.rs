@@ -50,6 +50,24 @@ impl Invocation {
         self.arg("--bundle").arg(path)
     }
 
+    /// Called by another program, which gets the call as its last arguments.
+    #[must_use]
+    pub fn by(mut self, program: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(self.command.get_program()).args(self.command.get_args());
+        command.stdin(Stdio::null());
+        command.stdout(self.stdout.try_clone().unwrap());
+        command.stderr(self.stderr.try_clone().unwrap());
+        self.command = command;
+        self
+    }
+
+    /// Called by a shell that does something before.
+    #[must_use]
+    pub fn by_shell(self, before: &str) -> Self {
+        self.by("sh", &["-c", &format!("{before}; exec \"$@\""), "sh"])
+    }
+
     /// In a directory.
     #[must_use]
     pub fn directory(mut self, path: &Path) -> Self {

@@ -10,8 +10,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe};
-use outrigger_tests::runtime::runtime_program;
-use outrigger_tests::{Bundle, Container, Invocation, host, needs_root, output, run};
+use outrigger_tests::{Bundle, Container, host, needs_root, output, run};
 
 #[test]
 fn run_returns_the_exit_code_of_the_process() {
@@ -129,15 +128,14 @@ fn is_closed_within(reader: &OwnedFd, limit: u16) -> bool {
     fds[0].revents().unwrap().contains(PollFlags::POLLHUP)
 }
 
+/// Opens what a container must not have.
+const LEAK: &str = "exec 3</ 4</etc 9</etc/passwd 7>/dev/null";
+
 #[test]
 fn descriptors_of_the_caller_do_not_reach_the_container() {
     needs_root!();
-    let bundle = Bundle::new().args(&["ls", "/proc/self/fd"]);
-    let container = Container::of(bundle);
-    let script = "exec 3</ 4</etc 9</etc/passwd 7>/dev/null; exec \"$@\"";
-    let call = Invocation::new("sh").arg("-c").arg(script).arg("sh").arg(runtime_program());
-    let call = call.arg("--root").arg(container.runtime().root()).arg("run");
-    let outcome = call.bundle(container.bundle().path()).arg(container.id()).finish().succeeded();
+    let container = Container::of(Bundle::new().args(&["ls", "/proc/self/fd"]));
+    let outcome = container.foreground().by_shell(LEAK).finish().succeeded();
     // 3 is the directory that ls reads.
     assert_eq!(outcome.stdout(), "0\n1\n2\n3\n");
     container.assert_nothing_left();
@@ -147,10 +145,7 @@ fn descriptors_of_the_caller_do_not_reach_the_container() {
 fn descriptors_of_the_caller_do_not_reach_a_created_container() {
     needs_root!();
     let container = Container::of(Bundle::new().args(&["sleep", "1000"]));
-    let script = "exec 3</ 4</etc 9</etc/passwd 7>/dev/null; exec \"$@\"";
-    let call = Invocation::new("sh").arg("-c").arg(script).arg("sh").arg(runtime_program());
-    let call = call.arg("--root").arg(container.runtime().root()).arg("create");
-    let _ = call.bundle(container.bundle().path()).arg(container.id()).finish().succeeded();
+    let _ = container.creation().by_shell(LEAK).finish().succeeded();
     for entry in std::fs::read_dir(format!("/proc/{}/fd", container.pid())).unwrap() {
         let target = std::fs::read_link(entry.unwrap().path()).unwrap();
         assert!(!["/", "/etc", "/etc/passwd"].map(Into::into).contains(&target), "{target:?}");
