@@ -72,7 +72,7 @@ pub(crate) fn launch(
 }
 
 /// Reads the host's facts and plans.
-fn plan(bundle: &Bundle, options: &Options) -> Result<Plan> {
+pub(crate) fn plan(bundle: &Bundle, options: &Options) -> Result<Plan> {
     let mut host = Host::read()?;
     host.probe_cgroups(&bundle.spec, &options.id);
     Plan::new(&bundle.spec, &bundle.path, &host, options)

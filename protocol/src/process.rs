@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The process that the container side becomes.
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::identity::Id;
 use crate::path::ContainerPath;
@@ -157,7 +157,17 @@ pub struct Strings {
     /// Which list.
     pub list: StringList,
     /// The piece.
+    #[serde(serialize_with = "as_bytes_or_text")]
     pub piece: Vec<u8>,
+}
+
+/// As bytes on the wire; in a plan that people read, as text.
+fn as_bytes_or_text<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
+    if s.is_human_readable() {
+        s.serialize_str(&String::from_utf8_lossy(bytes))
+    } else {
+        s.serialize_bytes(bytes)
+    }
 }
 
 /// What the container side becomes, apart from its arguments and environment ([`Strings`]).
@@ -198,6 +208,14 @@ mod tests {
         assert!(OomScoreAdj::new(1000).is_some() && OomScoreAdj::new(-1000).is_some());
         assert!(OomScoreAdj::new(1001).is_none() && OomScoreAdj::new(i64::MIN).is_none());
         assert!(crate::codec::decode::<OomScoreAdj>(&1001_i32.to_le_bytes()).is_err());
+    }
+
+    #[test]
+    fn piece_survives_the_wire_and_can_be_read() {
+        let strings = Strings { list: StringList::Arguments, piece: b"a\0\xff\0".to_vec() };
+        let mut bytes = Vec::new();
+        crate::codec::encode(&strings, &mut bytes).unwrap();
+        assert_eq!(crate::codec::decode::<Strings>(&bytes).unwrap(), strings);
     }
 
     #[test]

@@ -35,12 +35,7 @@ pub(crate) fn delete(global: &Global, args: &DeleteArgs) -> Result<()> {
     outcome
 }
 
-fn remove(
-    host: &mut HostSide,
-    id: &ContainerId,
-    container: &Container,
-    force: bool,
-) -> Result<()> {
+fn remove(host: &mut HostSide, id: &ContainerId, container: &Container, force: bool) -> Result<()> {
     let _lock = container.lock()?;
     match container.read_state() {
         Ok(state) => {

@@ -11,9 +11,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use outrigger_protocol::cgroup::{Cgroups, CreateCgroup, RemoveCgroup};
 use outrigger_protocol::frame::FrameKind;
 use outrigger_protocol::request::{Hello, Signal, Spawn};
-use outrigger_protocol::{
-    Channel, ContainerRequest, HostRequest, Message, ProtocolError, Reply,
-};
+use outrigger_protocol::{Channel, ContainerRequest, HostRequest, Message, ProtocolError, Reply};
 use serde::Serialize;
 
 /// Requests that may be unanswered at once. Their replies fit into the socket, so that neither end can

@@ -14,11 +14,21 @@ use crate::sys::{privilege, signal, spawn};
 /// Where the helper expects its end of the socket.
 const SOCKET: RawFd = 3;
 
-/// The host side of the helper, running.
+/// The host side of the helper, running. Dropping it ends the conversation and waits until the helper is
+/// gone: what was not committed is undone then.
 pub(crate) struct Helper {
     /// The conversation with it.
     pub(crate) host: HostSide,
-    pid: Pid,
+    // Dropped after the conversation, whose end is what ends the process.
+    _process: Process,
+}
+
+struct Process(Pid);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        while let Err(Errno::EINTR) = waitpid(self.0, None) {}
+    }
 }
 
 impl Helper {
@@ -31,13 +41,11 @@ impl Helper {
         let pid = spawn::spawn(&executable.path, c"outrigger-helper", theirs.as_fd(), SOCKET)
             .with_context(|| format!("start helper {}", executable.path.to_string_lossy()))?;
         privilege::drop_capabilities().context("give up all capabilities")?;
-        Ok(Self { host: HostSide::new(ours), pid: Pid::from_raw(pid) })
+        Ok(Self { host: HostSide::new(ours), _process: Process(Pid::from_raw(pid)) })
     }
 
-    /// Ends the conversation and waits until the helper is gone. What was not committed is undone then.
+    /// Ends the conversation.
     pub(crate) fn finish(self) {
-        let Self { host, pid } = self;
-        drop(host);
-        while let Err(Errno::EINTR) = waitpid(pid, None) {}
+        drop(self);
     }
 }

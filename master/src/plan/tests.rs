@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whole plans: those of the default configs, and what a config can get wrong.
+
+use outrigger_protocol::ContainerKind;
+use outrigger_protocol::cgroup::CgroupVersion;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::cgroup::layout::Hierarchy;
+
+fn hierarchy(version: CgroupVersion, name: &str, mount: &str) -> Hierarchy {
+    let mount = mount.into();
+    Hierarchy { version, name: name.into(), mount, own: "/".into(), writable: true, existing: 0 }
+}
+
+/// Root of a host with the hybrid layout.
+fn root() -> Host {
+    Host {
+        euid: 0,
+        egid: 0,
+        mode: Mode::Root,
+        in_initial_user_namespace: true,
+        cgroups: vec![
+            hierarchy(CgroupVersion::V1, "devices", "/sys/fs/cgroup/devices"),
+            hierarchy(CgroupVersion::V1, "cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct"),
+            hierarchy(CgroupVersion::V2, "", "/sys/fs/cgroup/unified"),
+        ],
+    }
+}
+
+/// An ordinary user of a host with version 2, to whom nothing is delegated.
+fn user() -> Host {
+    let unified = hierarchy(CgroupVersion::V2, "", "/sys/fs/cgroup");
+    Host {
+        euid: 1000,
+        egid: 1000,
+        mode: Mode::Rootless,
+        in_initial_user_namespace: true,
+        cgroups: vec![Hierarchy { writable: false, own: "/user".into(), ..unified }],
+    }
+}
+
+/// The least config.
+fn config() -> Value {
+    json!({
+        "ociVersion": "1.2.0",
+        "root": {"path": "rootfs"},
+        "process": {"user": {"uid": 0, "gid": 0}, "args": ["sh"], "cwd": "/"},
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
+    })
+}
+
+/// The config with the value at a JSON pointer set, and objects made on the way to it.
+fn with(pointer: &str, value: Value) -> Value {
+    let mut config = config();
+    let mut place = &mut config;
+    for key in pointer.split('/').skip(1) {
+        if place.is_null() {
+            *place = json!({});
+        }
+        place = &mut place[key];
+    }
+    *place = value;
+    config
+}
+
+fn plan(config: Value, host: &Host) -> Result<Plan, Problems> {
+    let spec: Spec = serde_json::from_value(config).unwrap();
+    let options = Options { id: "c".into(), dies_with_master: false, console_size: None };
+    Plan::new(&spec, Path::new("/bundle"), host, &options)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "made in the call")]
+fn problems(config: Value) -> String {
+    plan(config.clone(), &root()).expect_err(&config.to_string()).to_string()
+}
+
+fn kinds(plan: &Plan) -> Vec<ContainerKind> {
+    plan.container.iter().map(ContainerRequest::kind).collect()
+}
+
+#[test]
+fn default_configs_have_the_plans_on_record() {
+    for (name, host, config) in [
+        ("root", root(), include_str!("testdata/root.config.json")),
+        ("rootless", user(), include_str!("testdata/rootless.config.json")),
+    ] {
+        let plan = plan(serde_json::from_str(config).unwrap(), &host).unwrap();
+        let file = format!("{}/src/plan/testdata/{name}.plan.json", env!("CARGO_MANIFEST_DIR"));
+        let json = format!("{}\n", plan.to_json().unwrap());
+        if std::env::var_os("OUTRIGGER_RECORD_PLANS").is_some() {
+            std::fs::write(&file, &json).unwrap();
+        }
+        assert_eq!(json, std::fs::read_to_string(&file).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn same_input_gives_the_same_plan() {
+    let sysctls = json!({"net.ipv4.ip_forward": "1", "net.core.somaxconn": "9", "net.ipv4.tcp_mtu_probing": "1"});
+    let mut config = with("/linux/sysctl", sysctls);
+    config["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "network"}]);
+    let first = plan(config.clone(), &root()).unwrap();
+    for _ in 0..20 {
+        assert_eq!(plan(config.clone(), &root()).unwrap(), first);
+    }
+}
+
+#[test]
+fn requests_come_in_an_order_that_the_phase_table_permits() {
+    for (host, config) in [
+        (root(), include_str!("testdata/root.config.json")),
+        (user(), include_str!("testdata/rootless.config.json")),
+    ] {
+        let plan = plan(serde_json::from_str(config).unwrap(), &host).unwrap();
+        let mut tracker = outrigger_protocol::phase::Tracker::<ContainerKind>::default();
+        let whole = [vec![ContainerKind::Hello], kinds(&plan), vec![ContainerKind::Ready]].concat();
+        for kind in whole {
+            tracker.permit(kind).unwrap();
+            tracker.carried_out(kind);
+        }
+    }
+}
+
+#[test]
+fn mounts_keep_the_order_of_the_config() {
+    let mounts: Vec<Value> = (0..1000)
+        .map(|i| json!({"destination": format!("/m{}", 999 - i), "source": "/src", "options": ["bind"]}))
+        .collect();
+    let plan = plan(with("/mounts", json!(mounts)), &root()).unwrap();
+    let targets: Vec<String> = plan
+        .container
+        .iter()
+        .filter_map(|r| match r {
+            ContainerRequest::Mount(m) => Some(m.target().to_string()),
+            _ => None,
+        })
+        .collect();
+    let expected: Vec<String> = (0..1000).map(|i| format!("/m{}", 999 - i)).collect();
+    assert_eq!(targets, expected);
+}
+
+#[test]
+fn every_problem_is_told_at_once() {
+    let mut config = config();
+    config["process"]["args"] = json!([]);
+    config["process"]["cwd"] = json!("tmp");
+    config["mounts"] =
+        json!([{"destination": "/", "type": "tmpfs"}, {"destination": "/x", "type": "ext9"}]);
+    config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+    let text = problems(config);
+    for field in
+        ["process.args", "process.cwd", "mounts[0].destination", "mounts[1].type", "linux.seccomp"]
+    {
+        assert!(text.contains(field), "{field}: {text}");
+    }
+    assert_eq!(text.lines().count(), 1);
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    let hook = json!([{"path": "/bin/true"}]);
+    for (pointer, value) in [
+        ("/hooks/prestart", hook.clone()),
+        ("/hooks/createRuntime", hook.clone()),
+        ("/hooks/createContainer", hook.clone()),
+        ("/hooks/startContainer", hook.clone()),
+        ("/hooks/poststart", hook.clone()),
+        ("/hooks/poststop", hook),
+        ("/process/commandLine", json!("x")),
+        ("/process/user/username", json!("x")),
+        ("/process/apparmorProfile", json!("x")),
+        ("/process/selinuxLabel", json!("x")),
+        ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 1})),
+        ("/process/scheduler", json!({"policy": "SCHED_BATCH"})),
+        ("/process/execCPUAffinity", json!({"initial": "0"})),
+        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"})),
+        ("/linux/netDevices", json!({"eth0": {}})),
+        ("/linux/mountLabel", json!("x")),
+        ("/linux/intelRdt", json!({"closID": "x"})),
+        ("/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0"})),
+        ("/linux/personality", json!({"domain": "LINUX32"})),
+        ("/linux/timeOffsets", json!({"monotonic": {"secs": 1}})),
+        ("/linux/rootfsPropagation", json!("shared")),
+        ("/linux/resources/memory", json!({"limit": 1_000_000})),
+        ("/linux/resources/cpu", json!({"shares": 2})),
+        ("/linux/resources/pids/limit", json!(5)),
+        ("/linux/resources/blockIO", json!({"weight": 10})),
+        ("/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 1}])),
+        ("/linux/resources/network", json!({"classID": 1})),
+        ("/linux/resources/rdma", json!({"mlx5_1": {"hcaHandles": 1}})),
+        ("/linux/resources/unified", json!({"memory.max": "1"})),
+        ("/linux/cgroupsPath", json!("system.slice:outrigger:x")),
+    ] {
+        let text = problems(with(pointer, value));
+        let field = pointer[1..].replace('/', ".");
+        assert!(text.contains(&field), "{field}: {text}");
+        assert!(text.contains("not supported"), "{field}: {text}");
+    }
+    for (field, mount) in [
+        (
+            "uidMappings",
+            json!({"destination": "/x", "source": "/x", "options": ["bind"],
+            "uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}]}),
+        ),
+        ("options", json!({"destination": "/x", "type": "tmpfs", "options": ["tmpcopyup"]})),
+        ("options", json!({"destination": "/x", "source": "/x", "options": ["bind", "idmap"]})),
+    ] {
+        let text = problems(with("/mounts", json!([mount])));
+        assert!(text.contains(&format!("mounts[0].{field}")), "{text}");
+    }
+}
+
+#[test]
+fn objects_that_ask_for_nothing_are_fine() {
+    for (pointer, value) in [
+        ("/hooks", json!({"prestart": []})),
+        ("/linux/resources", json!({"memory": {}, "cpu": {}, "unified": {}, "devices": []})),
+        ("/linux/resources/pids/limit", json!(-1)),
+        ("/linux/mountLabel", json!("")),
+        ("/linux/rootfsPropagation", json!("rslave")),
+        ("/process/apparmorProfile", json!("")),
+        ("/annotations", json!({"a": "b"})),
+    ] {
+        plan(with(pointer, value.clone()), &root())
+            .unwrap_or_else(|e| panic!("{pointer} {value}: {e}"));
+    }
+}
+
+#[test]
+fn wrong_values_are_told_by_their_field() {
+    for (pointer, value, field) in [
+        ("/root", Value::Null, "root"),
+        ("/process", Value::Null, "process"),
+        ("/root/path", json!("/"), "root.path"),
+        ("/root/path", json!("../.."), "root.path"),
+        ("/process/args", json!([""]), "process.args"),
+        ("/process/args", json!(["a\u{0}b"]), "process.args[0]"),
+        ("/process/env", json!(["A=\u{0}"]), "process.env[0]"),
+        ("/process/user/umask", json!(0o1000), "process.user.umask"),
+        ("/process/user/uid", json!(u32::MAX), "process.user.uid"),
+        ("/process/oomScoreAdj", json!(1001), "process.oomScoreAdj"),
+        ("/process/terminal", json!(true), "process.terminal"),
+        (
+            "/process/capabilities",
+            json!({"effective": ["CAP_KILL"]}),
+            "process.capabilities.effective",
+        ),
+        ("/hostname", json!("x"), "hostname"),
+        ("/domainname", json!("x"), "domainname"),
+        ("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}), "linux.sysctl"),
+        ("/linux/sysctl", json!({"kernel.core_pattern": "|x"}), "linux.sysctl"),
+        ("/linux/maskedPaths", json!(["proc/x"]), "linux.maskedPaths[0]"),
+        ("/linux/readonlyPaths", json!(["", "/x"]), "linux.readonlyPaths[0]"),
+        ("/linux/cgroupsPath", json!("/a/../../b"), "linux.cgroupsPath"),
+        (
+            "/linux/uidMappings",
+            json!([{"containerID": 0, "hostID": 0, "size": 1}]),
+            "linux.uidMappings",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "x", "type": "c", "major": 1, "minor": 3}]),
+            "linux.devices[0].path",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/x", "type": "c", "major": 4096, "minor": 3}]),
+            "linux.devices[0].major",
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/x", "type": "c", "major": 1, "minor": -1}]),
+            "linux.devices[0].minor",
+        ),
+    ] {
+        let text = problems(with(pointer, value.clone()));
+        assert!(text.contains(field), "{pointer} {value}: {text}");
+    }
+}
+
+#[test]
+fn ambient_capabilities_are_those_that_can_be() {
+    let sets = json!({"permitted": ["CAP_KILL", "CAP_CHOWN"], "inheritable": ["CAP_KILL"],
+        "ambient": ["CAP_KILL", "CAP_CHOWN", "CAP_BPF"]});
+    let plan = plan(with("/process/capabilities", sets), &root()).unwrap();
+    let Some(ContainerRequest::Process(process)) = plan.container.last() else { panic!() };
+    assert_eq!(process.capabilities.unwrap().ambient.0, 1 << 5);
+}
+
+#[test]
+fn limits_of_the_process_are_checked() {
+    let limit = |typ: &str, soft: u64, hard: u64| json!({"type": typ, "soft": soft, "hard": hard});
+    let text = problems(with(
+        "/process/rlimits",
+        json!([
+            limit("RLIMIT_CORE", 2, 1),
+            limit("RLIMIT_NPROC", 1, 1),
+            limit("RLIMIT_NPROC", 1, 1)
+        ]),
+    ));
+    assert!(text.contains("process.rlimits[0].soft"), "{text}");
+    assert!(text.contains("process.rlimits[2].type: RLIMIT_NPROC"), "{text}");
+}
+
+#[test]
+fn ordinary_user_needs_a_user_namespace() {
+    let text = plan(config(), &user()).unwrap_err().to_string();
+    assert!(text.contains("linux.namespaces") && text.contains("spec --rootless"), "{text}");
+}
+
+#[test]
+fn without_a_mount_namespace_nothing_is_mounted() {
+    let mut config = config();
+    config["linux"]["namespaces"] = json!([{"type": "pid"}]);
+    let allowed = plan(config.clone(), &root()).unwrap();
+    let expected = [
+        ContainerKind::Rootfs,
+        ContainerKind::Chroot,
+        ContainerKind::Strings,
+        ContainerKind::Process,
+    ];
+    assert_eq!(kinds(&allowed), expected);
+    assert!(allowed.container.contains(&ContainerRequest::Chroot(Chroot::Chroot)));
+    config["mounts"] = json!([{"destination": "/tmp", "type": "tmpfs"}]);
+    config["root"]["readonly"] = json!(true);
+    let text = problems(config);
+    assert!(text.contains("mounts: would change the host's mounts"), "{text}");
+    assert!(text.contains("root.readonly"), "{text}");
+}
+
+#[test]
+fn device_of_the_config_replaces_the_default_of_its_path() {
+    let device =
+        json!([{"path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600}]);
+    let plan = plan(with("/linux/devices", device), &root()).unwrap();
+    let modes: Vec<u32> = plan
+        .container
+        .iter()
+        .filter_map(|r| match r {
+            ContainerRequest::Mknod(m) if m.path.as_bytes() == b"/dev/null" => Some(m.mode.bits()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(modes, [0o600]);
+}
+
+#[test]
+fn long_environment_goes_in_pieces() {
+    let long = "x".repeat(100_000);
+    let plan = plan(with("/process/env", json!([format!("A={long}"), "B=1"])), &root()).unwrap();
+    let mut whole: Vec<u8> = Vec::new();
+    for request in &plan.container {
+        if let ContainerRequest::Strings(s) = request
+            && s.list == outrigger_protocol::process::StringList::Environment
+        {
+            assert!(s.piece.len() <= 32 * 1024);
+            whole.extend(&s.piece);
+        }
+    }
+    assert_eq!(whole, format!("A={long}\0B=1\0").as_bytes());
+}
+
+#[test]
+fn table_has_a_line_for_every_request() {
+    let plan =
+        plan(serde_json::from_str(include_str!("testdata/root.config.json")).unwrap(), &root());
+    let plan = plan.unwrap();
+    let table = plan.to_table();
+    for request in &plan.container {
+        let name = request.kind().name();
+        assert!(table.lines().any(|line| line.contains(name)), "{name}");
+    }
+    assert!(table.lines().count() > plan.container.len());
+}
