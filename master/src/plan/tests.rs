@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whole plans: those of the default configs, and what a config can get wrong.
 
-use outrigger_protocol::ContainerKind;
 use outrigger_protocol::cgroup::CgroupVersion;
 use serde_json::{Value, json};
 
@@ -113,7 +112,7 @@ fn requests_come_in_an_order_that_the_phase_table_permits() {
         (user(), include_str!("testdata/rootless.config.json")),
     ] {
         let plan = plan(serde_json::from_str(config).unwrap(), &host).unwrap();
-        let mut tracker = outrigger_protocol::phase::Tracker::<ContainerKind>::default();
+        let mut tracker = phase::Tracker::<ContainerKind>::default();
         let whole = [vec![ContainerKind::Hello], kinds(&plan), vec![ContainerKind::Ready]].concat();
         for kind in whole {
             tracker.permit(kind).unwrap();
@@ -389,7 +388,7 @@ fn parameters_of_the_kernel_are_those_of_own_namespaces() {
         ),
         (
             json!({"kernel.msgmax": "1"}),
-            "linux.sysctl[\"kernel.msgmax\"]: would be the host's; add a ipc",
+            "linux.sysctl[\"kernel.msgmax\"]: would be the host's; add a namespace of type ipc",
         ),
         (
             json!({"vm.swappiness": "1"}),
@@ -400,6 +399,16 @@ fn parameters_of_the_kernel_are_those_of_own_namespaces() {
     ] {
         let text = sysctl(parameters, "h").unwrap_err();
         assert!(text.starts_with(says), "{text}");
+    }
+}
+
+#[test]
+fn more_than_the_helper_takes_is_refused_here() {
+    let paths: Vec<String> = (0..10_001).map(|i| format!("/p{i}")).collect();
+    for field in ["maskedPaths", "readonlyPaths"] {
+        let text = problems(with(&format!("/linux/{field}"), json!(paths)));
+        assert!(text.starts_with(&format!("linux.{field}: makes 10001 requests")), "{text}");
+        plan(with(&format!("/linux/{field}"), json!(paths[1..])), &root()).unwrap();
     }
 }
 
@@ -417,6 +426,25 @@ fn long_environment_goes_in_pieces() {
         }
     }
     assert_eq!(whole, format!("A={long}\0B=1\0").as_bytes());
+}
+
+#[test]
+fn json_of_a_plan_has_words_for_bits_and_bytes() {
+    let mut config = with("/process/args", json!(["echo", "\u{e9}"]));
+    config["process"]["capabilities"] = json!({"bounding": ["CAP_MKNOD"]});
+    config["mounts"] = json!([{"destination": "/x", "source": "/y",
+        "options": ["rbind", "rw", "nosuid", "rro"]}]);
+    let plan = plan(config, &root()).unwrap();
+    let json: Value = serde_json::from_str(&plan.to_json().unwrap()).unwrap();
+    let requests = json["container"].as_array().unwrap();
+    assert_eq!(requests.len(), plan.container.len());
+    let find = |kind: &str| requests.iter().find_map(|r| r.get(kind)).unwrap();
+    assert_eq!(find("Strings")["strings"], json!(["echo", "\u{e9}"]));
+    assert_eq!(find("Process")["capabilities"]["bounding"], json!(["CAP_MKNOD"]));
+    assert_eq!(find("Process")["umask"], json!("022"));
+    assert_eq!(find("Mount")["Bind"]["attrs"], json!(["rw", "nosuid"]));
+    assert_eq!(find("Mount")["Bind"]["recursive_attrs"], json!(["ro"]));
+    assert_eq!(find("Mknod")["mode"], json!("0666"));
 }
 
 #[test]
