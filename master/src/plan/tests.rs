@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cgroup::layout::Hierarchy;
 
-fn hierarchy(version: CgroupVersion, name: &str, mount: &str) -> Hierarchy {
+pub(super) fn hierarchy(version: CgroupVersion, name: &str, mount: &str) -> Hierarchy {
     let mount = mount.into();
     Hierarchy { version, name: name.into(), mount, own: "/".into(), writable: true, existing: 0 }
 }
 
 /// Root of a host with the hybrid layout.
-fn root() -> Host {
+pub(super) fn root() -> Host {
     Host {
         euid: 0,
         egid: 0,
@@ -28,7 +28,7 @@ fn root() -> Host {
 }
 
 /// An ordinary user of a host with version 2, to whom nothing is delegated.
-fn user() -> Host {
+pub(super) fn user() -> Host {
     let unified = hierarchy(CgroupVersion::V2, "", "/sys/fs/cgroup");
     Host {
         euid: 1000,
@@ -40,7 +40,7 @@ fn user() -> Host {
 }
 
 /// The least config.
-fn config() -> Value {
+pub(super) fn config() -> Value {
     json!({
         "ociVersion": "1.2.0",
         "root": {"path": "rootfs"},
@@ -50,7 +50,7 @@ fn config() -> Value {
 }
 
 /// The config with the value at a JSON pointer set, and objects made on the way to it.
-fn with(pointer: &str, value: Value) -> Value {
+pub(super) fn with(pointer: &str, value: Value) -> Value {
     let mut config = config();
     let mut place = &mut config;
     for key in pointer.split('/').skip(1) {
@@ -63,14 +63,14 @@ fn with(pointer: &str, value: Value) -> Value {
     config
 }
 
-fn plan(config: Value, host: &Host) -> Result<Plan, Problems> {
+pub(super) fn plan(config: Value, host: &Host) -> Result<Plan, Problems> {
     let spec: Spec = serde_json::from_value(config).unwrap();
     let options = Options { id: "c".into(), dies_with_master: false, console_size: None };
     Plan::new(&spec, Path::new("/bundle"), host, &options)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "made in the call")]
-fn problems(config: Value) -> String {
+pub(super) fn problems(config: Value) -> String {
     plan(config.clone(), &root()).expect_err(&config.to_string()).to_string()
 }
 
