@@ -181,8 +181,9 @@ fn process<'a>(inputs: &Inputs<'a>, problems: &mut Problems) -> Option<&'a Proce
 fn open_root(inputs: &Inputs<'_>, path: &HostPath, problems: &mut Problems) -> ContainerRequest {
     let word = inputs.linux().and_then(|l| l.rootfs_propagation().as_deref());
     let kind = match word.unwrap_or_default() {
-        "" | "private" | "rprivate" => PropagationKind::Private,
-        "slave" | "rslave" => PropagationKind::Slave,
+        "private" | "rprivate" => PropagationKind::Private,
+        // As runc's default: what the host mounts later can be seen in a bind mount that asks for it.
+        "" | "slave" | "rslave" => PropagationKind::Slave,
         other => {
             problems.add(
                 "linux.rootfsPropagation",

@@ -6,6 +6,7 @@ mod chroot;
 mod console;
 mod gate;
 mod hide;
+mod home;
 mod kernel;
 mod mounts;
 mod nodes;
@@ -121,7 +122,7 @@ impl Session {
         let program = Program::new(&strings)?;
         let terminal = self.terminal.take();
         process::apply(&process, self.root()?, terminal)?;
-        self.program = Some(program.located(&process.cwd)?);
+        self.program = Some(program.located(&process.cwd)?.at_home(process.uid));
         // Nothing of the host may stay open behind the process.
         self.root = None;
         self.procfs = None;

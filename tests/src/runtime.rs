@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The runtime under test: `RUNTIME`, or the programs that cargo has built.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use crate::invocation::Invocation;
+use crate::user::TempUser;
+
+/// A runtime with a state directory of its own, removed when the last copy is dropped.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    program: PathBuf,
+    root: Arc<TempDir>,
+    user: Option<Arc<TempUser>>,
+}
+
+impl Runtime {
+    /// The runtime under test, used by whoever runs the test.
+    #[must_use]
+    pub fn under_test() -> Self {
+        Self { program: runtime_program(), root: Arc::new(private_directory()), user: None }
+    }
+
+    /// The runtime under test, used by another user.
+    #[must_use]
+    pub fn used_by(user: &Arc<TempUser>) -> Self {
+        let root = private_directory();
+        chown(root.path(), Some(user.uid()), Some(user.gid())).unwrap();
+        Self { program: runtime_program(), root: Arc::new(root), user: Some(Arc::clone(user)) }
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Who uses it, if that is not who runs the test.
+    #[must_use]
+    pub fn user(&self) -> Option<&Arc<TempUser>> {
+        self.user.as_ref()
+    }
+
+    /// A call of it.
+    #[must_use]
+    pub fn call<S: AsRef<str>>(&self, arguments: &[S]) -> Invocation {
+        let mut call = Invocation::new(&self.program).arg("--root").arg(self.root());
+        for argument in arguments {
+            call = call.arg(argument.as_ref());
+        }
+        match &self.user {
+            Some(user) => call.user(user),
+            None => call,
+        }
+    }
+
+    /// The containers that it knows of, by their directories.
+    #[must_use]
+    pub fn known(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.root()).unwrap();
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+fn private_directory() -> TempDir {
+    let directory = tempfile::Builder::new().prefix("outrigger-state").tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    directory
+}
+
+/// The program under test.
+#[must_use]
+pub fn runtime_program() -> PathBuf {
+    std::env::var_os("RUNTIME").map_or_else(|| built_program("outrigger"), PathBuf::from)
+}
+
+/// Its name, which tells which runtime it is.
+#[must_use]
+pub fn runtime_name() -> String {
+    runtime_program().file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// Whether it is Outrigger.
+#[must_use]
+pub fn is_outrigger() -> bool {
+    runtime_name() == "outrigger"
+}
+
+/// The helper under test.
+#[must_use]
+pub fn helper_program() -> PathBuf {
+    built_program("outrigger-helper")
+}
+
+/// A program of ours: in `OUTRIGGER_BIN_DIR`, or where cargo builds it beside the tests.
+fn built_program(name: &str) -> PathBuf {
+    let directory = std::env::var_os("OUTRIGGER_BIN_DIR").map_or_else(
+        || {
+            let test = std::env::current_exe().unwrap();
+            test.ancestors().nth(2).unwrap().to_owned()
+        },
+        PathBuf::from,
+    );
+    let program = directory.join(name);
+    assert!(program.exists(), "{} is missing: build it first", program.display());
+    program
+}
