@@ -13,6 +13,7 @@ mod options;
 mod paths;
 mod problems;
 mod process;
+mod readable;
 mod resources;
 mod sysctl;
 mod table;
@@ -23,12 +24,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use oci_spec::runtime::{Linux, Mount, Process, Spec};
-use outrigger_protocol::ContainerRequest;
 use outrigger_protocol::cgroup::CreateCgroup;
 use outrigger_protocol::mount::{Propagation, PropagationKind};
 use outrigger_protocol::path::{HostPath, UtsName};
 use outrigger_protocol::reply::Mode;
 use outrigger_protocol::request::{Chroot, Console, NamespaceType, Rootfs, Spawn};
+use outrigger_protocol::{ContainerKind, ContainerRequest, phase};
 use serde::Serialize;
 
 use crate::cgroup;
@@ -56,6 +57,7 @@ pub(crate) struct Plan {
     /// The namespaces.
     pub(crate) spawn: Spawn,
     /// What the container side does, in order, from the root to the process.
+    #[serde(serialize_with = "readable::serialize")]
     pub(crate) container: Vec<ContainerRequest>,
 }
 
@@ -112,6 +114,7 @@ impl Plan {
             without_mounts(&inputs, &mut container, &mut problems);
         }
         process::plan(&inputs, process, &mut container, &mut problems);
+        refuse_excess(&container, &mut problems);
         match rootfs {
             Some(rootfs) if problems.is_empty() => {
                 Ok(Self { rootfs: rootfs.as_path().to_owned(), cgroup, spawn, container })
@@ -128,6 +131,26 @@ impl Plan {
     /// The plan as a table for people.
     pub(crate) fn to_table(&self) -> String {
         table::render(self)
+    }
+}
+
+/// The helper takes only so many requests of a kind.
+fn refuse_excess(container: &[ContainerRequest], problems: &mut Problems) {
+    for rule in phase::CONTAINER {
+        let count = container.iter().filter(|r| r.kind() == rule.kind).count();
+        if u32::try_from(count).is_ok_and(|count| count <= rule.most) {
+            continue;
+        }
+        let field = match rule.kind {
+            ContainerKind::Mount => "mounts",
+            ContainerKind::Mknod => "linux.devices",
+            ContainerKind::MaskPath => "linux.maskedPaths",
+            ContainerKind::ReadonlyPath => "linux.readonlyPaths",
+            ContainerKind::Sysctl => "linux.sysctl",
+            _ => "config.json",
+        };
+        let name = rule.kind.name();
+        problems.add(field, format!("makes {count} requests {name}, more than {}", rule.most));
     }
 }
 

@@ -45,7 +45,7 @@ fn check(inputs: &Inputs<'_>, file: &str) -> Result<(), String> {
     };
     if !inputs.has(namespace) {
         let name = namespace.name();
-        return Err(format!("would be the host's; add a {name} namespace"));
+        return Err(format!("would be the host's; add a namespace of type {name}"));
     }
     let same = match file {
         "kernel/hostname" => ("hostname", inputs.spec.hostname()),

@@ -127,20 +127,25 @@ fn mount(mount: &Mount) -> String {
                     None => o.name.to_string(),
                 })
                 .collect();
-            let words =
-                words(&[&change(&m.attrs), &options.join(","), &propagation(m.propagation)]);
+            let words = words(&[
+                &change(&m.attrs).join(","),
+                &options.join(","),
+                &propagation(m.propagation),
+            ]);
             format!("{} {}{words}", m.target, m.fs.name())
         }
         Mount::Bind(m) => {
             let depth = if m.recursive { "rbind" } else { "bind" };
-            let recursive = change(&m.recursive_attrs);
+            let recursive = change(&m.recursive_attrs).join(",");
             let recursive =
                 if recursive.is_empty() { recursive } else { format!("all: {recursive}") };
-            let words = words(&[&change(&m.attrs), &recursive, &propagation(m.propagation)]);
+            let words =
+                words(&[&change(&m.attrs).join(","), &recursive, &propagation(m.propagation)]);
             format!("{} {depth} of {}{words}", m.target, m.source)
         }
         Mount::Remount(m) => {
-            let words = words(&[&change(&m.attrs), &change(&m.recursive_attrs)]);
+            let words =
+                words(&[&change(&m.attrs).join(","), &change(&m.recursive_attrs).join(",")]);
             format!("{} changed{words}", m.target)
         }
     }
@@ -151,7 +156,8 @@ fn words(parts: &[&str]) -> String {
     if set.is_empty() { String::new() } else { format!(" ({})", set.join(", ")) }
 }
 
-fn change(change: &AttrChange) -> String {
+/// The words of mount(8) for a change.
+pub(super) fn change(change: &AttrChange) -> Vec<&'static str> {
     let names = [
         (MountAttr::RDONLY, "ro", "rw"),
         (MountAttr::NOSUID, "nosuid", "suid"),
@@ -174,7 +180,7 @@ fn change(change: &AttrChange) -> String {
         Atime::Noatime => "noatime",
         Atime::Strictatime => "strictatime",
     }));
-    list.join(",")
+    list
 }
 
 fn propagation(propagation: Option<Propagation>) -> String {

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whole plans: those of the default configs, and what a config can get wrong.
 
-use outrigger_protocol::ContainerKind;
 use outrigger_protocol::cgroup::CgroupVersion;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::cgroup::layout::Hierarchy;
 
-fn hierarchy(version: CgroupVersion, name: &str, mount: &str) -> Hierarchy {
+pub(super) fn hierarchy(version: CgroupVersion, name: &str, mount: &str) -> Hierarchy {
     let mount = mount.into();
     Hierarchy { version, name: name.into(), mount, own: "/".into(), writable: true, existing: 0 }
 }
 
 /// Root of a host with the hybrid layout.
-fn root() -> Host {
+pub(super) fn root() -> Host {
     Host {
         euid: 0,
         egid: 0,
@@ -29,7 +28,7 @@ fn root() -> Host {
 }
 
 /// An ordinary user of a host with version 2, to whom nothing is delegated.
-fn user() -> Host {
+pub(super) fn user() -> Host {
     let unified = hierarchy(CgroupVersion::V2, "", "/sys/fs/cgroup");
     Host {
         euid: 1000,
@@ -41,7 +40,7 @@ fn user() -> Host {
 }
 
 /// The least config.
-fn config() -> Value {
+pub(super) fn config() -> Value {
     json!({
         "ociVersion": "1.2.0",
         "root": {"path": "rootfs"},
@@ -51,7 +50,7 @@ fn config() -> Value {
 }
 
 /// The config with the value at a JSON pointer set, and objects made on the way to it.
-fn with(pointer: &str, value: Value) -> Value {
+pub(super) fn with(pointer: &str, value: Value) -> Value {
     let mut config = config();
     let mut place = &mut config;
     for key in pointer.split('/').skip(1) {
@@ -64,14 +63,14 @@ fn with(pointer: &str, value: Value) -> Value {
     config
 }
 
-fn plan(config: Value, host: &Host) -> Result<Plan, Problems> {
+pub(super) fn plan(config: Value, host: &Host) -> Result<Plan, Problems> {
     let spec: Spec = serde_json::from_value(config).unwrap();
     let options = Options { id: "c".into(), dies_with_master: false, console_size: None };
     Plan::new(&spec, Path::new("/bundle"), host, &options)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "made in the call")]
-fn problems(config: Value) -> String {
+pub(super) fn problems(config: Value) -> String {
     plan(config.clone(), &root()).expect_err(&config.to_string()).to_string()
 }
 
@@ -113,7 +112,7 @@ fn requests_come_in_an_order_that_the_phase_table_permits() {
         (user(), include_str!("testdata/rootless.config.json")),
     ] {
         let plan = plan(serde_json::from_str(config).unwrap(), &host).unwrap();
-        let mut tracker = outrigger_protocol::phase::Tracker::<ContainerKind>::default();
+        let mut tracker = phase::Tracker::<ContainerKind>::default();
         let whole = [vec![ContainerKind::Hello], kinds(&plan), vec![ContainerKind::Ready]].concat();
         for kind in whole {
             tracker.permit(kind).unwrap();
@@ -389,7 +388,7 @@ fn parameters_of_the_kernel_are_those_of_own_namespaces() {
         ),
         (
             json!({"kernel.msgmax": "1"}),
-            "linux.sysctl[\"kernel.msgmax\"]: would be the host's; add a ipc",
+            "linux.sysctl[\"kernel.msgmax\"]: would be the host's; add a namespace of type ipc",
         ),
         (
             json!({"vm.swappiness": "1"}),
@@ -400,6 +399,16 @@ fn parameters_of_the_kernel_are_those_of_own_namespaces() {
     ] {
         let text = sysctl(parameters, "h").unwrap_err();
         assert!(text.starts_with(says), "{text}");
+    }
+}
+
+#[test]
+fn more_than_the_helper_takes_is_refused_here() {
+    let paths: Vec<String> = (0..10_001).map(|i| format!("/p{i}")).collect();
+    for field in ["maskedPaths", "readonlyPaths"] {
+        let text = problems(with(&format!("/linux/{field}"), json!(paths)));
+        assert!(text.starts_with(&format!("linux.{field}: makes 10001 requests")), "{text}");
+        plan(with(&format!("/linux/{field}"), json!(paths[1..])), &root()).unwrap();
     }
 }
 
@@ -417,6 +426,25 @@ fn long_environment_goes_in_pieces() {
         }
     }
     assert_eq!(whole, format!("A={long}\0B=1\0").as_bytes());
+}
+
+#[test]
+fn json_of_a_plan_has_words_for_bits_and_bytes() {
+    let mut config = with("/process/args", json!(["echo", "\u{e9}"]));
+    config["process"]["capabilities"] = json!({"bounding": ["CAP_MKNOD"]});
+    config["mounts"] = json!([{"destination": "/x", "source": "/y",
+        "options": ["rbind", "rw", "nosuid", "rro"]}]);
+    let plan = plan(config, &root()).unwrap();
+    let json: Value = serde_json::from_str(&plan.to_json().unwrap()).unwrap();
+    let requests = json["container"].as_array().unwrap();
+    assert_eq!(requests.len(), plan.container.len());
+    let find = |kind: &str| requests.iter().find_map(|r| r.get(kind)).unwrap();
+    assert_eq!(find("Strings")["strings"], json!(["echo", "\u{e9}"]));
+    assert_eq!(find("Process")["capabilities"]["bounding"], json!(["CAP_MKNOD"]));
+    assert_eq!(find("Process")["umask"], json!("022"));
+    assert_eq!(find("Mount")["Bind"]["attrs"], json!(["rw", "nosuid"]));
+    assert_eq!(find("Mount")["Bind"]["recursive_attrs"], json!(["ro"]));
+    assert_eq!(find("Mknod")["mode"], json!("0666"));
 }
 
 #[test]
