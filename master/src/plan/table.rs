@@ -112,7 +112,7 @@ fn describe(request: &ContainerRequest) -> String {
                 p.rlimits.len(),
             )
         }
-        ContainerRequest::Ready | ContainerRequest::Start => String::new(),
+        ContainerRequest::Ready | ContainerRequest::Wait | ContainerRequest::Start => String::new(),
     }
 }
 

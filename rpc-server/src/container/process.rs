@@ -51,9 +51,8 @@ pub(super) fn apply(process: &Process, root: &Root, terminal: Option<Terminal>) 
     umask(Mode::from_bits_truncate(process.umask.into()));
     sys::reset_signals().during(|| "sigprocmask")?;
     descriptor::close_on_exec().during(|| "close_range(CLOSE_RANGE_CLOEXEC)")?;
-    // Last, since a change of identity clears it.
-    let signal = if process.dies_with_master { libc::SIGKILL } else { 0 };
-    sys::set_parent_death_signal(signal).during(|| "prctl(PR_SET_PDEATHSIG)")
+    // Set again, since the change of identity has cleared it.
+    sys::set_parent_death_signal(libc::SIGKILL).during(|| "prctl(PR_SET_PDEATHSIG)")
 }
 
 fn change_directory(root: &Root, process: &Process) -> Result<()> {
