@@ -32,7 +32,14 @@ impl Container {
     /// The same with this runtime.
     #[must_use]
     pub fn by(runtime: &Runtime, bundle: Bundle) -> Self {
-        Self { runtime: runtime.clone(), bundle, id: unique_id(), before: Host::now() }
+        Self::named(&unique_id(), runtime, bundle)
+    }
+
+    /// The same with a name from [`unique_id`], for a config that has to know it.
+    #[must_use]
+    pub fn named(id: &str, runtime: &Runtime, bundle: Bundle) -> Self {
+        let (id, runtime) = (id.to_owned(), runtime.clone());
+        Self { runtime, bundle, id, before: Host::now() }
     }
 
     /// Its name, which no other container of any test has.
@@ -192,6 +199,18 @@ pub fn run(bundle: Bundle) -> Outcome {
     let outcome = container.run();
     container.assert_nothing_left();
     outcome
+}
+
+/// Asserts that neither `create` nor `run` takes a bundle, and that nothing is left of the attempts.
+/// Returns the line that says why.
+#[track_caller]
+pub fn refused(bundle: Bundle) -> String {
+    let container = Container::of(bundle);
+    let line = container.create().failed();
+    container.assert_nothing_left();
+    container.run().failed();
+    container.assert_nothing_left();
+    line
 }
 
 /// What a script in such a container prints; it must go well.

@@ -10,7 +10,8 @@ use crate::{bundle, host};
 
 /// Says that a test is left out.
 pub fn skip(test: &str, reason: &str) {
-    println!("SKIP {test}: {reason}");
+    // On a line of its own, also after what the test harness has begun to print.
+    println!("\nSKIP {test}: {reason}");
 }
 
 /// The path of the test that it stands in, as `lifecycle::status_is_told`.

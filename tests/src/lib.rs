@@ -19,7 +19,7 @@ pub mod samples;
 pub mod user;
 
 pub use bundle::Bundle;
-pub use container::{Container, output, run};
+pub use container::{Container, output, refused, run};
 pub use fixture::TempRoot;
 pub use invocation::{Invocation, Outcome};
 pub use runtime::{Runtime, helper_program};

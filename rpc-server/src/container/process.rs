@@ -24,7 +24,7 @@ pub(super) fn apply(process: &Process, root: &Root, terminal: Option<Terminal>) 
     if process.terminal != terminal.is_some() {
         return Err(OpError::refused("the process wants a terminal exactly if one was made"));
     }
-    sys::set_undumpable().during(|| "prctl(PR_SET_DUMPABLE)")?;
+    sys::set_dumpable(false).during(|| "prctl(PR_SET_DUMPABLE)")?;
     for limit in &process.rlimits {
         let (name, soft, hard) = (limit.resource.name(), limit.soft, limit.hard);
         sys::setrlimit(*limit).during(|| format!("setrlimit({name}, {soft}, {hard})"))?;
