@@ -70,8 +70,8 @@ impl fmt::Display for Hole {
     }
 }
 
-/// A rule as the controller's own files show it.
-struct Shown<'a>(&'a DeviceRule);
+/// A rule as the controller's own files show it: `c 1:3 rwm`.
+pub(crate) struct Shown<'a>(pub(crate) &'a DeviceRule);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,6 +15,7 @@ use outrigger_protocol::path::{HostPath, RelativePath};
 
 use crate::host::Host;
 use crate::plan::Problems;
+pub(crate) use exceptions::Shown as ShownRule;
 use layout::Hierarchy;
 
 /// The cgroup that holds those of containers whose config names none; removed when it is empty.

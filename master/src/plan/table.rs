@@ -4,11 +4,12 @@
 use std::fmt::Write;
 
 use outrigger_protocol::ContainerRequest;
-use outrigger_protocol::cgroup::{CgroupVersion, Devices};
+use outrigger_protocol::cgroup::{CgroupVersion, DeviceRule, Devices};
 use outrigger_protocol::mount::{Atime, AttrChange, Mount, MountAttr, Propagation};
 use outrigger_protocol::process::StringList;
 
 use super::Plan;
+use crate::cgroup::ShownRule;
 
 /// Renders the whole plan.
 pub(super) fn render(plan: &Plan) -> String {
@@ -20,7 +21,7 @@ pub(super) fn render(plan: &Plan) -> String {
         }
         match &cgroup.devices {
             Some(Devices::Rules(rules)) => {
-                rows.push(("", format!("devices: {} rules, all others denied", rules.len())));
+                rows.push(("", devices(rules)));
             }
             Some(Devices::Program(program)) => {
                 rows.push(("", format!("devices: a program of {} instructions", program.len())));
@@ -53,6 +54,17 @@ pub(super) fn render(plan: &Plan) -> String {
         let _ = writeln!(out, "{:>3}  {request:<14}{what}", i + 1);
     }
     out
+}
+
+/// The first rule is for all devices, the others are exceptions from it.
+fn devices(rules: &[DeviceRule]) -> String {
+    let all = rules.first().is_some_and(|rule| rule.allow);
+    let exceptions: Vec<_> = rules.iter().skip(1).map(|r| ShownRule(r).to_string()).collect();
+    let verdict = if all { "all" } else { "none" };
+    if exceptions.is_empty() {
+        return format!("devices: {verdict}");
+    }
+    format!("devices: {verdict} but {}", exceptions.join(", "))
 }
 
 fn describe(request: &ContainerRequest) -> String {

@@ -458,6 +458,7 @@ fn table_has_a_line_for_every_request() {
         assert!(table.lines().any(|line| line.contains(name)), "{name}");
     }
     assert!(table.lines().count() > plan.container.len());
+    assert!(table.contains("devices: none but c *:* m, c 1:3 rwm"), "{table}");
 }
 
 #[test]
