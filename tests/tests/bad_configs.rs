@@ -5,9 +5,12 @@ use outrigger_tests::rootfs::playground;
 use outrigger_tests::{Bundle, Container, needs_root, ours_only, refused};
 use serde_json::{Value, json};
 
+/// A word that the line must have, and what is changed in a good config.
+type Change = (&'static str, fn(&mut Value));
+
 /// Asserts for each change that the config is refused and its line names the field.
 #[track_caller]
-fn refuse_each<const N: usize>(changes: [(&str, fn(&mut Value)); N]) {
+fn refuse_each<const N: usize>(changes: [Change; N]) {
     let mut unclear = Vec::new();
     for (number, (word, change)) in changes.into_iter().enumerate() {
         let container = Container::of(Bundle::new().args(&["true"]).with(change));
