@@ -3,11 +3,12 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::SystemTime;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::sys::wait::wait;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::getuid;
 use outrigger_protocol::cgroup::Cgroups;
 
@@ -18,9 +19,12 @@ use crate::container::start_socket;
 use crate::container::state::{Intent, ProcessIdentity, State};
 use crate::container::status::{boot_id, start_time};
 use crate::container::store::{Container, Store};
-use crate::helper::{ContainerSide, Helper, HostSide, socket_pair};
+use crate::helper::{ContainerSide, Helper, HostSide, Spawned, socket_pair};
 use crate::host::Host;
 use crate::plan::{Options, Plan};
+
+/// How long a process that is to end may take.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the container side waits for once it is built.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,8 +35,8 @@ pub(crate) enum Gate {
     Master,
 }
 
-/// A container of which only the program is missing. Dropping it without [`HostSide::commit`] undoes all
-/// of it but the state directory.
+/// A container of which only the program is missing, its state on record and locked. The end of the
+/// conversations undoes it, but for its state directory, until they are told to leave it to itself.
 pub(crate) struct Launched {
     pub(crate) helper: Helper,
     pub(crate) side: ContainerSide,
@@ -42,6 +46,8 @@ pub(crate) struct Launched {
     pub(crate) pidfd: OwnedFd,
     /// The master end of the container's terminal.
     pub(crate) console: Option<OwnedFd>,
+    /// The socket of [`Gate::Socket`].
+    pub(crate) listener: Option<OwnedFd>,
 }
 
 /// Builds a container up to the given gate.
@@ -61,8 +67,9 @@ pub(crate) fn launch(
     let state = intent(&id, &bundle, &plan)?;
     match build(&mut helper.host, &plan, &container, state, gate) {
         Ok(built) => {
-            let Built { side, state, pid, pidfd, console } = built;
-            Ok(Launched { helper, side, container, state, pid, pidfd, console })
+            let Built { side, state, spawned, console, listener } = built;
+            let Spawned { pid, pidfd } = spawned;
+            Ok(Launched { helper, side, container, state, pid, pidfd, console, listener })
         }
         Err(e) => {
             abandon(helper, &container);
@@ -102,9 +109,9 @@ fn intent(id: &ContainerId, bundle: &Bundle, plan: &Plan) -> Result<State> {
 struct Built {
     side: ContainerSide,
     state: State,
-    pid: i32,
-    pidfd: OwnedFd,
+    spawned: Spawned,
     console: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
 }
 
 /// Carries the plan out.
@@ -116,35 +123,51 @@ fn build(
     gate: Gate,
 ) -> Result<Built> {
     container.write_state(&state)?;
-    let listener = match gate {
-        Gate::Socket => Some(start_socket::listen(container)?),
-        Gate::Master => None,
-    };
     let (ours, theirs) = socket_pair()?;
     host.spawn(plan.cgroup.as_ref(), &plan.spawn, &theirs)?;
     drop(theirs);
     let mut side = ContainerSide::new(ours);
     // The requests are on their way before the container side lives. If it never does, the host side
     // knows why.
-    let sent = side.build(&plan.container, listener.as_ref().map(std::os::fd::AsFd::as_fd));
+    let sent = side.build(&plan.container);
     let spawned = host.spawned()?;
     sent?;
     let console = side.built()?;
+    // Whoever asks for the status finds the socket as soon as the container is said to be created.
+    let listener = match gate {
+        Gate::Socket => Some(start_socket::listen(container)?),
+        Gate::Master => None,
+    };
     let identity = ProcessIdentity { pid: spawned.pid, start_time: start_time(spawned.pid)? };
     state.process = Some(identity);
     state.intent = Intent::Created;
     container.write_state(&state)?;
-    container.unlock();
-    Ok(Built { side, state, pid: spawned.pid, pidfd: spawned.pidfd, console })
+    Ok(Built { side, state, spawned, console, listener })
 }
 
-/// Undoes a container that failed, down to its state directory.
+/// Undoes a container that failed, or has ended, down to its state directory. The conversation with the
+/// container side must be over.
 pub(crate) fn abandon(helper: Helper, container: &Container) {
     // Without a commit the host side kills and removes what it made.
     helper.finish();
-    // The container side is our child; it has no reason to live any more.
-    while !matches!(wait(), Err(Errno::ECHILD)) {}
+    if !children_are_gone() {
+        log::warn!("the container's process does not end; its state is kept for `delete --force`");
+        return;
+    }
     if let Err(e) = container.remove() {
         log::warn!("{e:#}");
+    }
+}
+
+/// Waits for the container side, our only child by now, which has no reason to live any more.
+fn children_are_gone() -> bool {
+    let deadline = Instant::now() + GONE_WITHIN;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Err(Errno::ECHILD) => return true,
+            Ok(WaitStatus::StillAlive) if Instant::now() > deadline => return false,
+            Ok(WaitStatus::StillAlive) => sleep(Duration::from_micros(200)),
+            _ => {}
+        }
     }
 }

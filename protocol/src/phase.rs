@@ -36,7 +36,7 @@ pub enum ContainerPhase {
     Process,
     /// Privileges are gone, all but the program is in place.
     Ready,
-    /// The program was started.
+    /// The program was started, or is left to be started by others.
     Started,
 }
 
@@ -101,6 +101,7 @@ pub const CONTAINER: &[Rule<C, ContainerPhase>] = {
         rule(C::Strings, &[Pivoted], MAX_PIECES, None),
         rule(C::Process, &[Pivoted], 1, Some(Process)),
         rule(C::Ready, &[Process], 1, Some(Ready)),
+        rule(C::Wait, &[Ready], 1, Some(Started)),
         rule(C::Start, &[Ready], 1, Some(Started)),
     ]
 };
@@ -265,7 +266,7 @@ mod tests {
         use ContainerPhase::{Hello, Mounts, Pivoted, Process, Ready, Rootfs, Started};
         let phases = [Hello, Rootfs, Mounts, Pivoted, Process, Ready, Started];
         let cells = visit_every_cell(C::ALL, &phases);
-        assert_eq!(cells, (24, 116));
+        assert_eq!(cells, (25, 122));
     }
 
     #[test]

@@ -75,10 +75,12 @@ vocabulary! {
         Strings(Strings),
         /// What the process is apart from these.
         Process(Process),
-        /// Become everything but the program itself: from here on the end of the conversation undoes
-        /// nothing on this side. With a descriptor (a listening socket) the conversation ends with
-        /// the reply, and whoever connects there and sends a byte starts the program.
+        /// Become everything but the program itself.
         Ready,
+        /// Leave the container to itself: the conversation ends with the reply and its end undoes nothing
+        /// any more. One descriptor, a listening socket: whoever connects there and sends a byte starts
+        /// the program.
+        Wait,
         /// Start the program. A reply comes only if that fails; the end of the conversation without
         /// one means that the program runs.
         Start,

@@ -52,5 +52,7 @@ fn give_up_setuid_power() -> Result<()> {
     {
         return Err(OpError::refused("could not give up the power of the setuid bit"));
     }
-    Ok(())
+    // The kernel has hidden this process from its own user because of the bit. Nothing in it is secret
+    // now, and the id maps of its child are written through files that belong to whoever may see it.
+    process::set_dumpable(true).during(|| "prctl(PR_SET_DUMPABLE)")
 }

@@ -105,6 +105,7 @@ pub fn container(kind: ContainerKind, root: &str) -> ContainerRequest {
         }),
         ContainerKind::Process => ContainerRequest::Process(process()),
         ContainerKind::Ready => ContainerRequest::Ready,
+        ContainerKind::Wait => ContainerRequest::Wait,
         ContainerKind::Start => ContainerRequest::Start,
     }
 }

@@ -2,9 +2,12 @@
 //! Device rules: the config's, the defaults, and their form as a program.
 
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
-use outrigger_protocol::cgroup::{DeviceClass, DeviceRule};
+use outrigger_protocol::cgroup::{
+    CgroupVersion, DeviceClass, DeviceRule, Devices, MAX_DEVICE_RULES, MAX_INSTRUCTIONS,
+};
 
 use super::bpf::{self, Register};
+use super::exceptions;
 use crate::plan::Problems;
 
 /// `BPF_DEVCG_ACC_*`, linux/bpf.h
@@ -40,9 +43,40 @@ const DEFAULTS: [(u32, Option<u32>); 9] = [
     (136, None),
 ];
 
+/// The rules in the form that the hierarchy's version takes.
+pub(super) fn restrict(
+    version: CgroupVersion,
+    listed: &[LinuxDeviceCgroup],
+    problems: &mut Problems,
+) -> Option<Devices> {
+    let rules = rules(listed, problems);
+    let restriction = match version {
+        CgroupVersion::V1 => version_1(&rules),
+        CgroupVersion::V2 => version_2(&rules),
+    };
+    problems.check(format_args!("linux.resources.devices"), restriction)
+}
+
+fn version_1(rules: &[DeviceRule]) -> Result<Devices, String> {
+    let rules = exceptions::from_rules(rules).map_err(|hole| hole.to_string())?;
+    at_most(MAX_DEVICE_RULES, rules.len(), "rules").map(|()| Devices::Rules(rules))
+}
+
+fn version_2(rules: &[DeviceRule]) -> Result<Devices, String> {
+    let program = program(rules);
+    at_most(MAX_INSTRUCTIONS, program.len(), "instructions").map(|()| Devices::Program(program))
+}
+
+fn at_most(most: usize, given: usize, what: &str) -> Result<(), String> {
+    if given > most {
+        return Err(format!("makes {given} {what}, but {most} are the most; give fewer rules"));
+    }
+    Ok(())
+}
+
 /// The rules in force, a later one wins: nothing, then what the config says, then the defaults. Making
 /// a node is allowed always, as with runc: it is opening one that matters.
-pub(super) fn rules(listed: &[LinuxDeviceCgroup], problems: &mut Problems) -> Vec<DeviceRule> {
+fn rules(listed: &[LinuxDeviceCgroup], problems: &mut Problems) -> Vec<DeviceRule> {
     let mut rules = Vec::with_capacity(listed.len() + DEFAULTS.len() + 3);
     rules.push(EVERYTHING);
     for (i, entry) in listed.iter().enumerate() {
@@ -74,7 +108,11 @@ fn from_config(entry: &LinuxDeviceCgroup) -> Result<DeviceRule, String> {
             u32::try_from(n).map(Some).map_err(|_| format!("has {field} {n}, which is no device's"))
         }
     };
-    let access = entry.access().as_deref().filter(|a| !a.is_empty()).unwrap_or("rwm");
+    let access = match entry.access().as_deref().filter(|a| !a.is_empty()) {
+        Some(access) => access,
+        None if entry.allow() => return Err("does not say what it allows; add an access".into()),
+        None => "rwm",
+    };
     if let Some(other) = access.chars().find(|c| !"rwm".contains(*c)) {
         return Err(format!("has access {other:?}; take some of r, w and m"));
     }
@@ -99,7 +137,7 @@ fn from_config(entry: &LinuxDeviceCgroup) -> Result<DeviceRule, String> {
 /// From the last rule to the first, since the last that fits an access decides: each rule that allows
 /// takes what it allows out of the access that is left, and grants when nothing is left; each that
 /// denies ends it when it denies any of what is left. What no rule allows is denied.
-pub(super) fn program(rules: &[DeviceRule]) -> Vec<u64> {
+fn program(rules: &[DeviceRule]) -> Vec<u64> {
     let (typ, access, major, minor) = (Register::R2, Register::R3, Register::R4, Register::R5);
     let mut code = vec![
         bpf::load(typ, Register::R1, 0),
@@ -153,11 +191,37 @@ fn verdict(rule: &DeviceRule, access: Register) -> Vec<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
+    /// Rules of configs, which every form of them must keep the meaning of.
+    pub(in crate::cgroup) const LISTS: [&str; 7] = [
+        "[]",
+        r#"[{"allow": false, "access": "rwm"}]"#,
+        r#"[{"allow": true, "access": "rwm"}]"#,
+        r#"[{"allow": true, "access": "r"}, {"allow": false, "type": "b", "access": "r"}]"#,
+        r#"[{"allow": true, "type": "b", "major": 8, "access": "r"},
+            {"allow": true, "type": "b", "major": 8, "minor": 0, "access": "w"},
+            {"allow": true, "type": "c", "major": 10, "minor": -1, "access": "rw"},
+            {"allow": true, "type": "c", "minor": 7, "access": "m"}]"#,
+        r#"[{"allow": true, "type": "b", "major": 8, "minor": 0, "access": "rw"},
+            {"allow": true, "type": "c", "major": 10, "minor": 200, "access": "rwm"},
+            {"allow": false, "type": "b", "major": 8, "access": "w"},
+            {"allow": false, "type": "c", "access": "rwm"}]"#,
+        r#"[{"allow": true, "access": "rwm"},
+            {"allow": false, "type": "b", "access": "rwm"},
+            {"allow": false, "type": "c", "major": 10, "access": "w"},
+            {"allow": true, "type": "b", "access": "r"}]"#,
+    ];
+
     /// What the rules say, directly: for each kind of access the last rule that fits.
-    fn granted(rules: &[DeviceRule], class: i32, access: i32, major: u32, minor: u32) -> bool {
+    pub(in crate::cgroup) fn granted(
+        rules: &[DeviceRule],
+        class: i32,
+        access: i32,
+        major: u32,
+        minor: u32,
+    ) -> bool {
         [MKNOD, READ, WRITE].iter().filter(|bit| access & **bit != 0).all(|bit| {
             let fits = |rule: &&DeviceRule| {
                 let class_fits = match rule.class {
@@ -224,7 +288,7 @@ mod tests {
         }
     }
 
-    fn from_json(json: serde_json::Value) -> Vec<DeviceRule> {
+    pub(in crate::cgroup) fn from_json(json: serde_json::Value) -> Vec<DeviceRule> {
         let listed: Vec<LinuxDeviceCgroup> = serde_json::from_value(json).unwrap();
         let mut problems = Problems::default();
         let rules = rules(&listed, &mut problems);
@@ -234,20 +298,10 @@ mod tests {
 
     #[test]
     fn program_says_what_the_rules_say() {
-        let lists = [
-            serde_json::json!([]),
-            serde_json::json!([{"allow": false, "access": "rwm"}]),
-            serde_json::json!([{"allow": true, "access": "rwm"}]),
-            serde_json::json!([
-                {"allow": true, "type": "b", "major": 8, "access": "r"},
-                {"allow": true, "type": "b", "major": 8, "minor": 0, "access": "w"},
-                {"allow": false, "type": "b", "major": 8, "minor": 1, "access": "rm"},
-                {"allow": true, "type": "c", "major": 10, "minor": -1, "access": "rw"},
-                {"allow": false, "type": "c", "minor": 7, "access": "w"},
-            ]),
-        ];
-        for list in lists {
-            let rules = from_json(list.clone());
+        let hole = r#"[{"allow": true, "type": "b", "access": "rwm"},
+            {"allow": false, "type": "b", "major": 8, "minor": 1, "access": "rm"}]"#;
+        for list in LISTS.into_iter().chain([hole]) {
+            let rules = from_json(serde_json::from_str(list).unwrap());
             let program = program(&rules);
             for class in [BLOCK, CHARACTER] {
                 for access in 1..=7 {
@@ -279,10 +333,11 @@ mod tests {
     fn odd_rules_are_refused_by_their_place() {
         for (rule, says) in [
             (serde_json::json!({"allow": true, "access": "rx"}), "access 'x'"),
-            (serde_json::json!({"allow": true, "type": "c", "major": -2}), "major -2"),
-            (serde_json::json!({"allow": true, "type": "c", "minor": 4_294_967_296_i64}), "minor"),
-            (serde_json::json!({"allow": true, "major": 8}), "no type"),
-            (serde_json::json!({"allow": true, "type": "p"}), "named pipe"),
+            (serde_json::json!({"allow": false, "type": "c", "major": -2}), "major -2"),
+            (serde_json::json!({"allow": false, "type": "c", "minor": 4_294_967_296_i64}), "minor"),
+            (serde_json::json!({"allow": true, "major": 8, "access": "r"}), "no type"),
+            (serde_json::json!({"allow": true, "type": "p", "access": "r"}), "named pipe"),
+            (serde_json::json!({"allow": true, "type": "c"}), "what it allows"),
         ] {
             let listed: Vec<LinuxDeviceCgroup> =
                 serde_json::from_value(serde_json::json!([rule])).unwrap();
@@ -291,6 +346,23 @@ mod tests {
             let text = problems.to_string();
             assert!(
                 text.starts_with("linux.resources.devices[0]") && text.contains(says),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn rules_beyond_what_a_request_holds_are_refused() {
+        let listed: Vec<LinuxDeviceCgroup> = (0..1100)
+            .map(|minor| serde_json::json!({"allow": true, "type": "b", "major": 8, "minor": minor, "access": "r"}))
+            .map(|rule| serde_json::from_value(rule).unwrap())
+            .collect();
+        for (version, says) in [(CgroupVersion::V1, "rules"), (CgroupVersion::V2, "instructions")] {
+            let mut problems = Problems::default();
+            assert_eq!(restrict(version, &listed, &mut problems), None);
+            let text = problems.to_string();
+            assert!(
+                text.starts_with("linux.resources.devices: makes ") && text.contains(says),
                 "{text}"
             );
         }

@@ -3,6 +3,7 @@
 
 mod bpf;
 mod devices;
+mod exceptions;
 pub(crate) mod layout;
 
 use std::os::unix::ffi::OsStringExt;
@@ -14,6 +15,7 @@ use outrigger_protocol::path::{HostPath, RelativePath};
 
 use crate::host::Host;
 use crate::plan::Problems;
+pub(crate) use exceptions::Shown as ShownRule;
 use layout::Hierarchy;
 
 /// The cgroup that holds those of containers whose config names none; removed when it is empty.
@@ -120,13 +122,11 @@ fn devices(linux: Option<&Linux>, host: &Host, problems: &mut Problems) -> Optio
         .and_then(|l| l.resources().as_ref())
         .and_then(|r| r.devices().as_deref())
         .unwrap_or_default();
-    let rules = devices::rules(listed, problems);
-    let mut writable = host.cgroups.iter().filter(|h| h.writable);
-    if writable.clone().any(|h| h.controls("devices")) {
-        return Some(Devices::Rules(rules));
-    }
-    let unified = writable.any(|h| h.version == CgroupVersion::V2);
-    unified.then(|| Devices::Program(devices::program(&rules)))
+    let writable = || host.cgroups.iter().filter(|h| h.writable);
+    let controller = writable()
+        .find(|h| h.controls("devices"))
+        .or_else(|| writable().find(|h| h.version == CgroupVersion::V2))?;
+    devices::restrict(controller.version, listed, problems)
 }
 
 /// The directory of the container's cgroup in a hierarchy: the one that is made, else the caller's own.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{console_socket, pid_file, refuse_unsupported};
 use crate::cli::{CreateArgs, Global};
@@ -13,19 +13,16 @@ pub(crate) fn create(global: &Global, args: &CreateArgs) -> Result<()> {
 }
 
 /// Gives the container to the caller, and to itself.
-fn hand_over(mut launched: Launched, args: &CreateArgs) -> Result<()> {
-    let outcome = console_socket::send(args.launch.console_socket.as_deref(), &launched.console)
-        .and_then(|()| pid_file::write(args.launch.pid_file.as_deref(), launched.pid))
-        .and_then(|()| launched.helper.host.commit());
-    match outcome {
-        Ok(()) => {
-            launched.helper.finish();
-            Ok(())
-        }
-        Err(e) => {
-            drop(launched.side);
-            abandon(launched.helper, &launched.container);
-            Err(e)
-        }
+fn hand_over(launched: Launched, args: &CreateArgs) -> Result<()> {
+    let Launched { mut helper, side, container, pid, console, listener, .. } = launched;
+    let outcome = console_socket::send(args.launch.console_socket.as_deref(), &console)
+        .and_then(|()| pid_file::write(args.launch.pid_file.as_deref(), pid))
+        // Until the container side is told to wait it ends with this process: if the host side is
+        // dead, nothing is left.
+        .and_then(|()| helper.host.commit())
+        .and_then(|()| side.wait(&listener.context("there is no start socket")?));
+    if outcome.is_err() {
+        abandon(helper, &container);
     }
+    outcome
 }

@@ -18,25 +18,21 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<u8> {
     if args.detach { detached(launched, args).map(|()| 0) } else { attached(launched, args) }
 }
 
-fn detached(mut launched: Launched, args: &RunArgs) -> Result<()> {
-    let outcome = console_socket::send(args.launch.console_socket.as_deref(), &launched.console)
-        .and_then(|()| pid_file::write(args.launch.pid_file.as_deref(), launched.pid))
-        .and_then(|()| launched.side.start())
-        .and_then(|()| launched.helper.host.commit());
-    match outcome {
-        Ok(()) => {
-            launched.helper.finish();
-            Ok(())
-        }
-        Err(e) => {
-            abandon(launched.helper, &launched.container);
-            Err(e)
-        }
+fn detached(launched: Launched, args: &RunArgs) -> Result<()> {
+    let Launched { mut helper, side, container, pid, console, .. } = launched;
+    let outcome = console_socket::send(args.launch.console_socket.as_deref(), &console)
+        .and_then(|()| pid_file::write(args.launch.pid_file.as_deref(), pid))
+        .and_then(|()| side.start())
+        .and_then(|()| helper.host.commit());
+    if outcome.is_err() {
+        abandon(helper, &container);
     }
+    outcome
 }
 
 fn attached(launched: Launched, args: &RunArgs) -> Result<u8> {
-    let Launched { mut helper, side, container, state, pid, pidfd, console } = launched;
+    let Launched { mut helper, side, container, state, pid, pidfd, console, .. } = launched;
+    container.unlock();
     let ended = (|| {
         let identity = state.process.context("the container has no process")?;
         pid_file::write(args.launch.pid_file.as_deref(), pid)?;
@@ -51,9 +47,8 @@ fn attached(launched: Launched, args: &RunArgs) -> Result<u8> {
     })();
     if args.keep && ended.is_ok() {
         helper.host.commit()?;
-        helper.finish();
-        return ended;
+    } else {
+        abandon(helper, &container);
     }
-    abandon(helper, &container);
     ended
 }

@@ -191,18 +191,13 @@ impl ContainerSide {
         Self(Conversation::new(socket, FrameKind::Container))
     }
 
-    /// Sends everything up to the point where only the program is missing. With a listening socket the
-    /// container side waits there for the start, else for [`Self::start`].
-    pub(crate) fn build(
-        &mut self,
-        requests: &[ContainerRequest],
-        listener: Option<BorrowedFd<'_>>,
-    ) -> Result<()> {
+    /// Sends everything up to the point where only the program is missing.
+    pub(crate) fn build(&mut self, requests: &[ContainerRequest]) -> Result<()> {
         self.0.send(&ContainerRequest::Hello(Hello::new()), &[])?;
         for request in requests {
             self.0.send(request, &[])?;
         }
-        self.0.send(&ContainerRequest::Ready, listener.as_slice())?;
+        self.0.send(&ContainerRequest::Ready, &[])?;
         self.0.flush()
     }
 
@@ -215,6 +210,12 @@ impl ContainerSide {
             }
         })?;
         Ok(console)
+    }
+
+    /// Leaves the container to itself, to wait for a connection to the listening socket.
+    pub(crate) fn wait(mut self, listener: &OwnedFd) -> Result<()> {
+        self.0.send(&ContainerRequest::Wait, &[listener.as_fd()])?;
+        self.0.collect(|_, _| ())
     }
 
     /// Starts the program: the end of the conversation without a word means that it runs.

@@ -5,5 +5,5 @@ mod client;
 mod executable;
 mod process;
 
-pub(crate) use client::{ContainerSide, HostSide, socket_pair};
+pub(crate) use client::{ContainerSide, HostSide, Spawned, socket_pair};
 pub(crate) use process::Helper;

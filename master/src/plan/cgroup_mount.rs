@@ -147,3 +147,136 @@ impl<'a> Tree<'a> {
 
 /// Nothing in a cgroup tree is a program or a device.
 const HARMLESS: MountAttr = MountAttr::NOSUID.union(MountAttr::NODEV).union(MountAttr::NOEXEC);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::tests::{config, hierarchy, plan, root, user};
+    use super::super::{Plan, table};
+    use super::*;
+    use crate::host::Host;
+
+    fn request(typ: &str, options: &[&str], has_namespace: bool) -> Value {
+        let mut config = config();
+        config["mounts"] =
+            json!([{"destination": "/cg", "type": typ, "source": "cgroup", "options": options}]);
+        let mut namespaces = vec!["mount", "user"];
+        namespaces.extend(has_namespace.then_some("cgroup"));
+        let namespaces = namespaces.into_iter().map(|n| json!({ "type": n }));
+        config["linux"]["namespaces"] = namespaces.collect();
+        let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+        config
+    }
+
+    /// The requests that a cgroup mount makes, in the words of the table.
+    fn shown(config: Value, host: &Host) -> Vec<String> {
+        let plan = plan(config, host).unwrap();
+        let of_cgroup = |r: &&ContainerRequest| match r {
+            ContainerRequest::Mount(_) => true,
+            ContainerRequest::Symlink(s) => s.path.as_bytes().starts_with(b"/cg"),
+            _ => false,
+        };
+        let requests = plan.container.iter().filter(of_cgroup).cloned().collect();
+        let table = table::render(&Plan { cgroup: None, container: requests, ..plan });
+        let rows = table.lines().filter(|l| l.contains("/cg")).map(|l| l[19..].to_owned());
+        rows.collect()
+    }
+
+    fn v2() -> Host {
+        let unified = hierarchy(CgroupVersion::V2, "", "/sys/fs/cgroup");
+        Host { cgroups: vec![unified], ..root() }
+    }
+
+    #[test]
+    fn version_1_is_laid_out_as_on_a_host() {
+        let config = request("cgroup", &["ro", "nosuid", "nodev", "noexec", "relatime"], true);
+        assert_eq!(
+            shown(config, &root()),
+            [
+                "/cg tmpfs (nosuid,nodev,noexec,relatime, mode=755)",
+                "/cg/devices bind of /sys/fs/cgroup/devices/outrigger/c \
+                 (ro,nosuid,nodev,noexec,relatime)",
+                "/cg/cpu,cpuacct bind of /sys/fs/cgroup/cpu,cpuacct/outrigger/c \
+                 (ro,nosuid,nodev,noexec,relatime)",
+                "/cg/cpu -> cpu,cpuacct",
+                "/cg/cpuacct -> cpu,cpuacct",
+                "/cg changed (ro)",
+            ]
+        );
+    }
+
+    #[test]
+    fn writable_tree_is_not_made_read_only() {
+        let rows = shown(request("cgroup", &[], false), &root());
+        assert!(rows.iter().all(|row| !row.contains("(ro")), "{rows:?}");
+        assert!(rows.iter().all(|row| row.contains("nosuid,nodev,noexec") || row.contains("->")));
+    }
+
+    #[test]
+    fn named_hierarchy_has_its_bare_name() {
+        let systemd = hierarchy(CgroupVersion::V1, "name=systemd", "/sys/fs/cgroup/systemd");
+        let host = Host { cgroups: vec![systemd], ..root() };
+        let rows = shown(request("cgroup", &[], false), &host);
+        let bind = "/cg/systemd bind of /sys/fs/cgroup/systemd/outrigger/c (nosuid,nodev,noexec)";
+        assert_eq!(rows[1..], [bind]);
+    }
+
+    #[test]
+    fn version_2_is_mounted_in_a_cgroup_namespace_and_bound_without_one() {
+        for typ in ["cgroup", "cgroup2"] {
+            assert_eq!(
+                shown(request(typ, &["ro", "nosuid", "nsdelegate"], true), &v2()),
+                ["/cg cgroup2 (ro,nosuid, nsdelegate)"]
+            );
+            assert_eq!(
+                shown(request(typ, &["rw"], false), &v2()),
+                ["/cg bind of /sys/fs/cgroup/outrigger/c (rw,nosuid,nodev,noexec)"]
+            );
+        }
+        let unified = "/cg bind of /sys/fs/cgroup/unified/outrigger/c (nosuid,nodev,noexec)";
+        assert_eq!(shown(request("cgroup2", &[], false), &root()), [unified]);
+    }
+
+    #[test]
+    fn without_a_cgroup_of_its_own_it_sees_that_of_its_caller() {
+        assert_eq!(
+            shown(request("cgroup", &["ro"], false), &user()),
+            ["/cg bind of /sys/fs/cgroup/user (ro,nosuid,nodev,noexec)"]
+        );
+    }
+
+    #[test]
+    fn host_without_cgroups_has_an_empty_tree() {
+        let host = Host { cgroups: vec![], ..root() };
+        assert_eq!(
+            shown(request("cgroup", &["ro"], false), &host),
+            ["/cg tmpfs (nosuid,nodev,noexec, mode=755)", "/cg changed (ro)"]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_shown_is_told() {
+        let v1 = Host { cgroups: vec![root().cgroups.remove(0)], ..root() };
+        for (host, typ, options, says) in [
+            (&v1, "cgroup2", &[][..], "mounts[0].type: cgroup2 is what this host has not"),
+            (
+                &v1,
+                "cgroup",
+                &["xattr"][..],
+                "mounts[0].options: \"xattr\" is not an option of a tree",
+            ),
+            (
+                &v2(),
+                "cgroup",
+                &["xattr"][..],
+                "mounts[0].options: \"xattr\" is not an option of a bound",
+            ),
+        ] {
+            let text = plan(request(typ, options, false), host).unwrap_err().to_string();
+            assert!(text.starts_with(says), "{text}");
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! Planning touches nothing and needs no privilege: the same input gives the same plan. What depends on
 //! the root's content is left to the helper, which looks at it through a descriptor.
 
+mod capabilities;
 mod cgroup_mount;
 mod devices;
 mod mounts;
@@ -12,6 +13,8 @@ mod options;
 mod paths;
 mod problems;
 mod process;
+mod readable;
+mod resources;
 mod sysctl;
 mod table;
 mod unsupported;
@@ -21,12 +24,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use oci_spec::runtime::{Linux, Mount, Process, Spec};
-use outrigger_protocol::ContainerRequest;
 use outrigger_protocol::cgroup::CreateCgroup;
 use outrigger_protocol::mount::{Propagation, PropagationKind};
 use outrigger_protocol::path::{HostPath, UtsName};
 use outrigger_protocol::reply::Mode;
 use outrigger_protocol::request::{Chroot, Console, NamespaceType, Rootfs, Spawn};
+use outrigger_protocol::{ContainerKind, ContainerRequest, phase};
 use serde::Serialize;
 
 use crate::cgroup;
@@ -54,6 +57,7 @@ pub(crate) struct Plan {
     /// The namespaces.
     pub(crate) spawn: Spawn,
     /// What the container side does, in order, from the root to the process.
+    #[serde(serialize_with = "readable::serialize")]
     pub(crate) container: Vec<ContainerRequest>,
 }
 
@@ -110,6 +114,7 @@ impl Plan {
             without_mounts(&inputs, &mut container, &mut problems);
         }
         process::plan(&inputs, process, &mut container, &mut problems);
+        refuse_excess(&container, &mut problems);
         match rootfs {
             Some(rootfs) if problems.is_empty() => {
                 Ok(Self { rootfs: rootfs.as_path().to_owned(), cgroup, spawn, container })
@@ -126,6 +131,26 @@ impl Plan {
     /// The plan as a table for people.
     pub(crate) fn to_table(&self) -> String {
         table::render(self)
+    }
+}
+
+/// The helper takes only so many requests of a kind.
+fn refuse_excess(container: &[ContainerRequest], problems: &mut Problems) {
+    for rule in phase::CONTAINER {
+        let count = container.iter().filter(|r| r.kind() == rule.kind).count();
+        if u32::try_from(count).is_ok_and(|count| count <= rule.most) {
+            continue;
+        }
+        let field = match rule.kind {
+            ContainerKind::Mount => "mounts",
+            ContainerKind::Mknod => "linux.devices",
+            ContainerKind::MaskPath => "linux.maskedPaths",
+            ContainerKind::ReadonlyPath => "linux.readonlyPaths",
+            ContainerKind::Sysctl => "linux.sysctl",
+            _ => "config.json",
+        };
+        let name = rule.kind.name();
+        problems.add(field, format!("makes {count} requests {name}, more than {}", rule.most));
     }
 }
 
@@ -156,8 +181,9 @@ fn process<'a>(inputs: &Inputs<'a>, problems: &mut Problems) -> Option<&'a Proce
 fn open_root(inputs: &Inputs<'_>, path: &HostPath, problems: &mut Problems) -> ContainerRequest {
     let word = inputs.linux().and_then(|l| l.rootfs_propagation().as_deref());
     let kind = match word.unwrap_or_default() {
-        "" | "private" | "rprivate" => PropagationKind::Private,
-        "slave" | "rslave" => PropagationKind::Slave,
+        "private" | "rprivate" => PropagationKind::Private,
+        // As runc's default: what the host mounts later can be seen in a bind mount that asks for it.
+        "" | "slave" | "rslave" => PropagationKind::Slave,
         other => {
             problems.add(
                 "linux.rootfsPropagation",
@@ -198,11 +224,9 @@ fn furnish(
 ) {
     let dev = mounts::plan(inputs, cgroup, out, problems);
     if let Some(process) = process {
-        process::working_directory(process, out, problems);
+        process::working_directory(process, out);
     }
-    if !dev.is_bound {
-        devices::plan(inputs, out, problems);
-    }
+    devices::plan(inputs, dev.is_bound, out, problems);
     if let Some(process) = process.filter(|p| p.terminal() == Some(true)) {
         if !dev.has_terminals {
             problems.add(
@@ -210,7 +234,8 @@ fn furnish(
                 "needs terminals in the container; mount a devpts on /dev/pts",
             );
         }
-        let size = inputs.options.console_size.or_else(|| process::console_size(process));
+        let wanted = process::console_size(process, problems);
+        let size = inputs.options.console_size.or(wanted);
         out.push(ContainerRequest::Console(Console { size }));
     }
     let lists = inputs.linux();

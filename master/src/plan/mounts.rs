@@ -265,3 +265,186 @@ fn owner_is_mapped(option: &FsOption, spawn: &Spawn) -> Result<(), String> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use outrigger_protocol::mount::{MountAttr, Propagation, PropagationKind};
+    use outrigger_protocol::path::HostPath;
+    use serde_json::{Value, json};
+
+    use super::super::tests::{config, plan, problems, root, with};
+    use super::*;
+
+    /// The mounts of a plan whose config has these.
+    fn mounts(entries: Value) -> Vec<Mount> {
+        let plan = plan(with("/mounts", entries), &root()).unwrap();
+        let mounts = plan.container.into_iter().filter_map(|r| match r {
+            ContainerRequest::Mount(m) => Some(m),
+            _ => None,
+        });
+        mounts.collect()
+    }
+
+    fn bind_of(entry: &Value) -> BindMount {
+        match mounts(json!([entry])).pop() {
+            Some(Mount::Bind(bind)) => bind,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn new_of(entry: &Value) -> NewMount {
+        match mounts(json!([entry])).pop() {
+            Some(Mount::New(new)) => new,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn set(attrs: MountAttr) -> AttrChange {
+        AttrChange { set: attrs, ..AttrChange::default() }
+    }
+
+    #[test]
+    fn bind_mount_has_all_that_its_options_say() {
+        let bind = bind_of(&json!({"destination": "/a/../b/", "type": "tmpfs", "source": "data",
+            "options": ["rbind", "ro", "nosuid", "rro", "rshared"]}));
+        let expected = BindMount {
+            target: ContainerPath::new("/b").unwrap(),
+            source: HostPath::new("/bundle/data").unwrap(),
+            recursive: true,
+            attrs: set(MountAttr::RDONLY.union(MountAttr::NOSUID)),
+            recursive_attrs: set(MountAttr::RDONLY),
+            propagation: Some(Propagation { kind: PropagationKind::Shared, recursive: true }),
+        };
+        assert_eq!(bind, expected);
+    }
+
+    #[test]
+    fn bind_mount_is_known_by_option_or_type() {
+        for entry in [
+            json!({"destination": "/x", "source": "/s", "options": ["bind"]}),
+            json!({"destination": "x", "source": "/s", "type": "bind"}),
+            json!({"destination": "/x", "source": "/s", "type": "none", "options": []}),
+            json!({"destination": "/x", "source": "/s", "type": ""}),
+            json!({"destination": "/x", "source": "/s"}),
+            json!({"destination": "/x", "source": "/s", "type": "proc", "options": ["bind"]}),
+        ] {
+            let bind = bind_of(&entry);
+            assert_eq!(bind.target.as_bytes(), b"/x");
+            assert_eq!(bind.source.as_bytes(), b"/s");
+            assert!(!bind.recursive && bind.attrs.is_empty() && bind.propagation.is_none());
+        }
+    }
+
+    #[test]
+    fn new_file_system_has_the_options_of_the_config_and_no_others() {
+        let new = new_of(&json!({"destination": "/t", "type": "tmpfs", "source": "shm",
+            "options": ["nosuid", "mode=1777", "size=64k", "sync", "rro", "rrw", "private"]}));
+        assert_eq!(new.fs, FsType::Tmpfs);
+        assert_eq!(new.source, Some(MountWord::new("shm").unwrap()));
+        let clear = MountAttr::RDONLY;
+        assert_eq!(new.attrs, AttrChange { set: MountAttr::NOSUID, clear, atime: None });
+        let options: Vec<_> = new.options.iter().map(|o| (&o.name, &o.value)).collect();
+        let name = |n: &str| OptionName::new(n).unwrap();
+        let value = |v: &str| Some(MountWord::new(v).unwrap());
+        let expected =
+            [(name("mode"), value("1777")), (name("size"), value("64k")), (name("sync"), None)];
+        assert_eq!(options, expected.iter().map(|(n, v)| (n, v)).collect::<Vec<_>>());
+        for (typ, fs) in [
+            ("proc", FsType::Proc),
+            ("sysfs", FsType::Sysfs),
+            ("devpts", FsType::Devpts),
+            ("mqueue", FsType::Mqueue),
+        ] {
+            let new = new_of(&json!({"destination": "/x", "type": typ}));
+            assert_eq!((new.fs, new.source, new.options.iter().count()), (fs, None, 0));
+        }
+    }
+
+    #[test]
+    fn odd_mount_is_told_by_its_field() {
+        for (entry, says) in [
+            (json!({"destination": "", "type": "tmpfs"}), "destination: is empty"),
+            (json!({"destination": "/", "type": "tmpfs"}), "destination: is the container's root"),
+            (json!({"destination": "/x/..", "type": "tmpfs"}), "destination: is the container's"),
+            (json!({"destination": "/a\u{0}", "type": "tmpfs"}), "destination: has a NUL byte"),
+            (json!({"destination": "/x", "type": "bind"}), "source: is empty"),
+            (json!({"destination": "/x", "type": "ext4"}), "type: file system \"ext4\""),
+            (json!({"destination": "/x", "type": "overlay"}), "type: file system \"overlay\""),
+            (
+                json!({"destination": "/x", "source": "/s", "options": ["bind", "silly", "sync"]}),
+                "options: \"silly\" is not an option of a bind mount; remove it; \
+                 mounts[0].options: \"sync\" is not an option",
+            ),
+            (
+                json!({"destination": "/x", "source": "/s", "options": ["bind", "remount"]}),
+                "options: \"remount\" is not supported yet",
+            ),
+            (
+                json!({"destination": "/x", "type": "tmpfs", "options": ["Size=1"]}),
+                "options: \"Size=1\" is no option, its name",
+            ),
+            (
+                json!({"destination": "/x", "type": "tmpfs", "options": ["size="]}),
+                "options: \"size=\" has a value that is empty",
+            ),
+            (
+                json!({"destination": "/x", "type": "tmpfs", "options": vec!["a"; 65]}),
+                "options: 65 mount options, more than 64",
+            ),
+        ] {
+            let text = problems(with("/mounts", json!([entry])));
+            assert!(text.starts_with(&format!("mounts[0].{says}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn file_system_shows_a_namespace_of_the_container() {
+        let mut config = config();
+        config["linux"] = json!({
+            "namespaces": [{"type": "mount"}, {"type": "user"}],
+            "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 5}],
+            "gidMappings": [{"containerID": 0, "hostID": 1000, "size": 5}],
+        });
+        for (typ, namespace) in [("proc", "pid"), ("sysfs", "network"), ("mqueue", "ipc")] {
+            config["mounts"] = json!([{"destination": "/x", "type": typ}]);
+            let text = problems(config.clone());
+            assert!(text.starts_with("mounts[0].type: the kernel mounts"), "{text}");
+            assert!(text.contains(&format!("{typ} in a user namespace")), "{text}");
+            assert!(text.contains(&format!("with a {namespace} namespace")), "{text}");
+        }
+        config["mounts"] = json!([{"destination": "/x", "type": "tmpfs", "options": ["gid=4"]}]);
+        plan(config.clone(), &root()).unwrap();
+        config["mounts"] = json!([{"destination": "/x", "type": "devpts", "options": ["gid=5"]}]);
+        let text = problems(config);
+        assert!(text.contains("mounts[0].options: \"gid=5\" names an id that linux.gidMappings"));
+    }
+
+    #[test]
+    fn what_is_in_dev_is_what_was_mounted_last() {
+        let dev = |entries: &[(&str, &str, &[&str])]| {
+            let mut dev = Dev::default();
+            for (target, typ, options) in entries {
+                let options: Vec<String> = options.iter().map(|o| (*o).to_owned()).collect();
+                let entry = json!({"destination": target, "type": typ, "source": "/s"});
+                let entry: Entry = serde_json::from_value(entry).unwrap();
+                dev.note(&Step {
+                    index: 0,
+                    entry: &entry,
+                    target: ContainerPath::new(*target).unwrap(),
+                    words: options::parse(&options),
+                });
+            }
+            (dev.is_bound, dev.has_terminals)
+        };
+        let (tmpfs, devpts) = (("/dev", "tmpfs", &[][..]), ("/dev/pts", "devpts", &[][..]));
+        let (bind, rbind) = (("/dev", "bind", &["bind"][..]), ("/dev", "bind", &["rbind"][..]));
+        assert_eq!(dev(&[tmpfs, devpts]), (false, true));
+        assert_eq!(dev(&[devpts, tmpfs]), (false, false));
+        assert_eq!(dev(&[tmpfs]), (false, false));
+        assert_eq!(dev(&[bind]), (true, false));
+        assert_eq!(dev(&[rbind]), (true, true));
+        assert_eq!(dev(&[bind, ("/dev/pts", "none", &["bind"])]), (true, true));
+        assert_eq!(dev(&[rbind, tmpfs]), (false, false));
+        assert_eq!(dev(&[rbind, ("/dev/pts", "tmpfs", &[])]), (true, false));
+    }
+}

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `process`: who it is, what it may do, its arguments and environment.
 
-use oci_spec::runtime::{self as oci, LinuxCapabilities, PosixRlimit, PosixRlimitType};
+use std::collections::HashSet;
+
+use oci_spec::runtime::{self as oci, PosixRlimit, PosixRlimitType};
 use outrigger_protocol::ContainerRequest;
 use outrigger_protocol::identity::{Id, IdMap};
 use outrigger_protocol::node::{FileMode, Mkdir};
 use outrigger_protocol::path::ContainerPath;
 use outrigger_protocol::process::{
-    Capabilities, CapabilitySet, MAX_STRINGS, OomScoreAdj, Process, Resource, Rlimit, StringList,
-    Strings,
+    MAX_GROUPS, MAX_STRINGS, OomScoreAdj, Process, Resource, Rlimit, StringList, Strings,
 };
 use outrigger_protocol::reply::Mode;
 
 use super::problems::Problems;
-use super::{Inputs, paths};
+use super::{Inputs, capabilities, paths};
 
 /// How much of the arguments or the environment goes into one request.
 const PIECE: usize = 32 * 1024;
@@ -22,29 +23,24 @@ const DIRECTORY: u32 = 0o755;
 /// File mode creation mask where the config has none, as runc's.
 const UMASK: u32 = 0o022;
 
-/// Makes the working directory where the image has none, as runc does.
-pub(super) fn working_directory(
-    process: &oci::Process,
-    out: &mut Vec<ContainerRequest>,
-    problems: &mut Problems,
-) {
-    let Some(path) = cwd(process, problems) else { return };
-    if path == ContainerPath::root() {
-        return;
-    }
+/// Makes the working directory where the image has none, as runc does. One that is no path is told
+/// about where the process is planned.
+pub(super) fn working_directory(process: &oci::Process, out: &mut Vec<ContainerRequest>) {
+    let path = paths::absolute(process.cwd()).ok();
+    let Some(path) = path.filter(|path| *path != ContainerPath::root()) else { return };
     let mode = FileMode::new(DIRECTORY);
     out.extend(mode.map(|mode| ContainerRequest::Mkdir(Mkdir { path, mode })));
 }
 
-fn cwd(process: &oci::Process, problems: &mut Problems) -> Option<ContainerPath> {
-    problems.check(format_args!("process.cwd"), paths::absolute(process.cwd()))
-}
-
-/// The size of the terminal that the config asks for.
-pub(super) fn console_size(process: &oci::Process) -> Option<(u16, u16)> {
+/// The size of the terminal that the config asks for. Engines write 0 by 0 for none.
+pub(super) fn console_size(process: &oci::Process, problems: &mut Problems) -> Option<(u16, u16)> {
     let size = process.console_size()?;
-    let cells = |n: u64| u16::try_from(n).ok().filter(|n| *n > 0);
-    Some((cells(size.height())?, cells(size.width())?))
+    let cells = (u16::try_from(size.height()), u16::try_from(size.width()));
+    let (Ok(rows), Ok(columns)) = cells else {
+        problems.add("process.consoleSize", "is larger than a terminal can be, 65535 by 65535");
+        return None;
+    };
+    Some((rows, columns)).filter(|size| *size != (0, 0))
 }
 
 /// Plans the process.
@@ -59,9 +55,10 @@ pub(super) fn plan(
     if arguments.first().is_none_or(String::is_empty) {
         problems.add("process.args", "is empty; name the program to run");
     }
-    strings("process.args", StringList::Arguments, arguments, out, problems);
-    let environment = process.env().as_deref().unwrap_or_default();
-    strings("process.env", StringList::Environment, environment, out, problems);
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).enumerate().collect();
+    strings("process.args", StringList::Arguments, &arguments, out, problems);
+    let environment = environment(process.env().as_deref().unwrap_or_default(), problems);
+    strings("process.env", StringList::Environment, &environment, out, problems);
     out.extend(identity(inputs, process, problems).map(ContainerRequest::Process));
 }
 
@@ -83,9 +80,9 @@ fn identity(
     });
     let oom_score_adj =
         problems.check(format_args!("process.oomScoreAdj"), oom_score_adj.transpose());
+    let capabilities = capabilities::plan(process.capabilities().as_ref(), problems);
     let rlimits = rlimits(process.rlimits().as_deref().unwrap_or_default(), problems);
-    // Said already where the working directory is made; without mounts this is the only place.
-    let cwd = paths::absolute(process.cwd()).ok();
+    let cwd = problems.check(format_args!("process.cwd"), paths::absolute(process.cwd()));
     Some(Process {
         uid: uid?,
         gid: gid?,
@@ -93,7 +90,7 @@ fn identity(
         umask: umask?,
         cwd: cwd?,
         // As with runc a process whose config lists none has none.
-        capabilities: Some(capabilities(process.capabilities().as_ref(), problems)?),
+        capabilities: Some(capabilities?),
         rlimits,
         no_new_privileges: process.no_new_privileges() == Some(true),
         oom_score_adj: oom_score_adj?,
@@ -112,7 +109,7 @@ fn mapped(id: u32, map: &Option<IdMap>) -> Result<Id, String> {
     }
 }
 
-/// The supplementary groups; the inner `None` where an ordinary user who maps only its own group may
+/// The supplementary groups; the inner `None` leaves them, where an ordinary user may not or perhaps may
 /// not set any, `user_namespaces(7)`.
 #[allow(clippy::option_option, reason = "the outer one: the config is wrong")]
 fn groups(
@@ -120,105 +117,38 @@ fn groups(
     user: &oci::User,
     problems: &mut Problems,
 ) -> Option<Option<Vec<Id>>> {
+    const FIELD: &str = "process.user.additionalGids";
     let listed = user.additional_gids().as_deref().unwrap_or_default();
-    let own_only = inputs.spawn.gid_map.as_ref().is_some_and(
-        |map| matches!(map.ranges(), [r] if r.size() == 1 && r.host() == inputs.host.egid),
-    );
-    if inputs.host.mode == Mode::Rootless && own_only {
+    if inputs.host.mode == Mode::Rootless && !may_set_groups(inputs) {
         if listed.is_empty() {
             return Some(None);
         }
-        problems.add(
-            "process.user.additionalGids",
-            "cannot be set where only the own group is mapped; get a range in /etc/subgid, and map it",
-        );
+        if inputs.spawn.gid_map.is_some() {
+            problems.add(
+                FIELD,
+                "cannot be set where only the own group is mapped; get a range in /etc/subgid, and \
+                 map it",
+            );
+            return None;
+        }
+    }
+    if listed.len() > MAX_GROUPS {
+        problems.add(FIELD, format!("has {} groups, more than {MAX_GROUPS}", listed.len()));
         return None;
     }
     let mut groups = Vec::with_capacity(listed.len());
     for (i, gid) in listed.iter().enumerate() {
-        let field = format_args!("process.user.additionalGids[{i}]");
+        let field = format_args!("{FIELD}[{i}]");
         groups.push(problems.check(field, mapped(*gid, &inputs.spawn.gid_map))?);
     }
     Some(Some(groups))
 }
 
-fn capabilities(sets: Option<&LinuxCapabilities>, problems: &mut Problems) -> Option<Capabilities> {
-    let Some(sets) = sets else { return Some(Capabilities::default()) };
-    let bits = |set: &Option<oci::Capabilities>| {
-        let numbers = set.iter().flatten().map(|c| number(*c));
-        CapabilitySet(numbers.fold(0, |bits, n| bits | 1 << n))
-    };
-    let (permitted, inheritable) = (bits(sets.permitted()), bits(sets.inheritable()));
-    // capabilities(7): what is not both permitted and inheritable cannot be ambient. Configs that list
-    // more are common (runc's own default was one) and runc runs them.
-    let listed = bits(sets.ambient());
-    let ambient = CapabilitySet(listed.0 & permitted.0 & inheritable.0);
-    if ambient != listed {
-        log::debug!("process.capabilities.ambient: only what is permitted and inheritable is set");
-    }
-    let effective = bits(sets.effective());
-    if effective.0 & !permitted.0 != 0 {
-        problems.add(
-            "process.capabilities.effective",
-            "has capabilities that are not permitted; add them to process.capabilities.permitted",
-        );
-        return None;
-    }
-    Some(Capabilities {
-        bounding: bits(sets.bounding()),
-        effective,
-        inheritable,
-        permitted,
-        ambient,
-    })
-}
-
-/// The kernel's number, linux/capability.h.
-fn number(capability: oci::Capability) -> u32 {
-    use oci::Capability as C;
-    match capability {
-        C::Chown => 0,
-        C::DacOverride => 1,
-        C::DacReadSearch => 2,
-        C::Fowner => 3,
-        C::Fsetid => 4,
-        C::Kill => 5,
-        C::Setgid => 6,
-        C::Setuid => 7,
-        C::Setpcap => 8,
-        C::LinuxImmutable => 9,
-        C::NetBindService => 10,
-        C::NetBroadcast => 11,
-        C::NetAdmin => 12,
-        C::NetRaw => 13,
-        C::IpcLock => 14,
-        C::IpcOwner => 15,
-        C::SysModule => 16,
-        C::SysRawio => 17,
-        C::SysChroot => 18,
-        C::SysPtrace => 19,
-        C::SysPacct => 20,
-        C::SysAdmin => 21,
-        C::SysBoot => 22,
-        C::SysNice => 23,
-        C::SysResource => 24,
-        C::SysTime => 25,
-        C::SysTtyConfig => 26,
-        C::Mknod => 27,
-        C::Lease => 28,
-        C::AuditWrite => 29,
-        C::AuditControl => 30,
-        C::Setfcap => 31,
-        C::MacOverride => 32,
-        C::MacAdmin => 33,
-        C::Syslog => 34,
-        C::WakeAlarm => 35,
-        C::BlockSuspend => 36,
-        C::AuditRead => 37,
-        C::Perfmon => 38,
-        C::Bpf => 39,
-        C::CheckpointRestore => 40,
-    }
+/// Who maps only the own group must give up setgroups(2) for the namespace. How one that is joined was
+/// made is not known.
+fn may_set_groups(inputs: &Inputs<'_>) -> bool {
+    let Some(map) = &inputs.spawn.gid_map else { return false };
+    !matches!(map.ranges(), [r] if r.size() == 1 && r.host() == inputs.host.egid)
 }
 
 fn rlimits(listed: &[PosixRlimit], problems: &mut Problems) -> Vec<Rlimit> {
@@ -264,16 +194,36 @@ fn resource(typ: PosixRlimitType) -> Resource {
     }
 }
 
+/// The variables with their places in the config. Of two values of one name the later is in force, as
+/// with runc: programs would take the first.
+fn environment<'a>(listed: &'a [String], problems: &mut Problems) -> Vec<(usize, &'a str)> {
+    let mut seen = HashSet::with_capacity(listed.len());
+    let mut kept = Vec::with_capacity(listed.len());
+    for (i, variable) in listed.iter().enumerate().rev() {
+        match variable.split_once('=') {
+            Some((name, _)) if !name.is_empty() => {
+                if seen.insert(name) {
+                    kept.push((i, variable.as_str()));
+                }
+            }
+            // Its text may be a secret.
+            _ => problems.add(format_args!("process.env[{i}]"), "is no variable; write NAME=value"),
+        }
+    }
+    kept.reverse();
+    kept
+}
+
 /// A list of strings in pieces that fit into requests.
 fn strings(
     field: &str,
     list: StringList,
-    strings: &[String],
+    strings: &[(usize, &str)],
     out: &mut Vec<ContainerRequest>,
     problems: &mut Problems,
 ) {
-    let mut bytes = Vec::with_capacity(strings.iter().map(|s| s.len() + 1).sum());
-    for (i, string) in strings.iter().enumerate() {
+    let mut bytes = Vec::with_capacity(strings.iter().map(|(_, s)| s.len() + 1).sum());
+    for (i, string) in strings {
         if string.as_bytes().contains(&0) {
             problems.add(format_args!("{field}[{i}]"), "has a NUL byte; remove it");
         }
@@ -289,4 +239,59 @@ fn strings(
             .chunks(PIECE)
             .map(|piece| ContainerRequest::Strings(Strings { list, piece: piece.to_vec() })),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn later_value_of_a_variable_is_in_force() {
+        let listed = ["A=1", "B=2", "A=3", "C=", "B=x=y"].map(str::to_owned);
+        let mut problems = Problems::default();
+        let kept = environment(&listed, &mut problems);
+        assert_eq!(kept, [(2, "A=3"), (3, "C="), (4, "B=x=y")]);
+        assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn text_that_is_no_variable_is_told_by_its_place_only() {
+        let listed = ["A=1", "secret", "=secret"].map(str::to_owned);
+        let mut problems = Problems::default();
+        environment(&listed, &mut problems);
+        assert_eq!(
+            problems.to_string(),
+            "process.env[2]: is no variable; write NAME=value; \
+             process.env[1]: is no variable; write NAME=value"
+        );
+    }
+
+    #[test]
+    fn every_limit_of_the_config_is_known() {
+        let listed: Vec<PosixRlimit> = Resource::ALL
+            .iter()
+            .map(|r| json!({"type": r.name(), "soft": 1, "hard": u64::MAX}))
+            .map(|limit| serde_json::from_value(limit).unwrap())
+            .collect();
+        let mut problems = Problems::default();
+        let limits = rlimits(&listed, &mut problems);
+        assert!(problems.is_empty(), "{problems}");
+        let expected = Resource::ALL.map(|resource| Rlimit { resource, soft: 1, hard: u64::MAX });
+        assert_eq!(limits, expected);
+    }
+
+    #[test]
+    fn size_of_the_terminal_is_rows_and_columns() {
+        let size = |height: u64, width: u64| {
+            let process = json!({"user": {}, "cwd": "/",
+                "consoleSize": {"height": height, "width": width}});
+            let process: oci::Process = serde_json::from_value(process).unwrap();
+            let mut problems = Problems::default();
+            (console_size(&process, &mut problems), problems.is_empty())
+        };
+        assert_eq!(size(24, 80), (Some((24, 80)), true));
+        assert_eq!(size(0, 0), (None, true));
+        assert_eq!(size(65536, 80), (None, false));
+    }
 }

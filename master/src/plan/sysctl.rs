@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `linux.sysctl`: the kernel parameters that belong to a namespace of the container.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use outrigger_protocol::ContainerRequest;
 use outrigger_protocol::path::{RelativePath, SysctlValue};
@@ -14,20 +14,20 @@ use super::problems::Problems;
 const IPC: [&str; 8] =
     ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
 
-/// Plans all of them, by name.
+/// Plans all of them, by the names of their files.
 pub(super) fn plan(inputs: &Inputs<'_>, out: &mut Vec<ContainerRequest>, problems: &mut Problems) {
     let Some(all) = inputs.linux().and_then(|l| l.sysctl().as_ref()) else { return };
-    let sorted: BTreeMap<&String, &String> = all.iter().collect();
-    for (key, value) in sorted {
+    // The key decides between two spellings of one file, so that the same config has one plan.
+    let sorted: BTreeSet<_> = all.iter().map(|(key, value)| (file(key), key, value)).collect();
+    let mut previous = None;
+    for (file, key, value) in sorted {
         let field = format_args!("linux.sysctl[{key:?}]");
-        let file = file(key);
-        let Some(namespace) = namespace(&file) else {
-            problems.add(field, "is a parameter of the host, not of a namespace; remove it");
-            continue;
-        };
-        if !inputs.has(namespace) {
-            let name = namespace.name();
-            problems.add(field, format!("would be the host's; add a {name} namespace"));
+        if previous.as_ref() == Some(&file) {
+            problems.add(field, "is given twice, with `.` and with `/`; remove one");
+        }
+        previous = Some(file.clone());
+        if let Err(why) = check(inputs, &file) {
+            problems.add(field, why);
             continue;
         }
         let file = problems.check(field, RelativePath::new(file));
@@ -35,6 +35,28 @@ pub(super) fn plan(inputs: &Inputs<'_>, out: &mut Vec<ContainerRequest>, problem
         if let (Some(file), Some(value)) = (file, value) {
             out.push(ContainerRequest::Sysctl(Sysctl { file, value }));
         }
+    }
+}
+
+/// Whether the container may have it.
+fn check(inputs: &Inputs<'_>, file: &str) -> Result<(), String> {
+    let Some(namespace) = namespace(file) else {
+        return Err("is a parameter of the host, not of a namespace; remove it".into());
+    };
+    if !inputs.has(namespace) {
+        let name = namespace.name();
+        return Err(format!("would be the host's; add a namespace of type {name}"));
+    }
+    let same = match file {
+        "kernel/hostname" => ("hostname", inputs.spec.hostname()),
+        "kernel/domainname" => ("domainname", inputs.spec.domainname()),
+        _ => return Ok(()),
+    };
+    match same {
+        (field, Some(name)) if !name.is_empty() => {
+            Err(format!("is what {field} sets too; remove one"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,11 +4,12 @@
 use std::fmt::Write;
 
 use outrigger_protocol::ContainerRequest;
-use outrigger_protocol::cgroup::{CgroupVersion, Devices};
+use outrigger_protocol::cgroup::{CgroupVersion, DeviceRule, Devices};
 use outrigger_protocol::mount::{Atime, AttrChange, Mount, MountAttr, Propagation};
 use outrigger_protocol::process::StringList;
 
 use super::Plan;
+use crate::cgroup::ShownRule;
 
 /// Renders the whole plan.
 pub(super) fn render(plan: &Plan) -> String {
@@ -20,7 +21,7 @@ pub(super) fn render(plan: &Plan) -> String {
         }
         match &cgroup.devices {
             Some(Devices::Rules(rules)) => {
-                rows.push(("", format!("devices: {} rules, all others denied", rules.len())));
+                rows.push(("", devices(rules)));
             }
             Some(Devices::Program(program)) => {
                 rows.push(("", format!("devices: a program of {} instructions", program.len())));
@@ -53,6 +54,17 @@ pub(super) fn render(plan: &Plan) -> String {
         let _ = writeln!(out, "{:>3}  {request:<14}{what}", i + 1);
     }
     out
+}
+
+/// The first rule is for all devices, the others are exceptions from it.
+fn devices(rules: &[DeviceRule]) -> String {
+    let all = rules.first().is_some_and(|rule| rule.allow);
+    let exceptions: Vec<_> = rules.iter().skip(1).map(|r| ShownRule(r).to_string()).collect();
+    let verdict = if all { "all" } else { "none" };
+    if exceptions.is_empty() {
+        return format!("devices: {verdict}");
+    }
+    format!("devices: {verdict} but {}", exceptions.join(", "))
 }
 
 fn describe(request: &ContainerRequest) -> String {
@@ -112,7 +124,7 @@ fn describe(request: &ContainerRequest) -> String {
                 p.rlimits.len(),
             )
         }
-        ContainerRequest::Ready | ContainerRequest::Start => String::new(),
+        ContainerRequest::Ready | ContainerRequest::Wait | ContainerRequest::Start => String::new(),
     }
 }
 
@@ -127,20 +139,25 @@ fn mount(mount: &Mount) -> String {
                     None => o.name.to_string(),
                 })
                 .collect();
-            let words =
-                words(&[&change(&m.attrs), &options.join(","), &propagation(m.propagation)]);
+            let words = words(&[
+                &change(&m.attrs).join(","),
+                &options.join(","),
+                &propagation(m.propagation),
+            ]);
             format!("{} {}{words}", m.target, m.fs.name())
         }
         Mount::Bind(m) => {
             let depth = if m.recursive { "rbind" } else { "bind" };
-            let recursive = change(&m.recursive_attrs);
+            let recursive = change(&m.recursive_attrs).join(",");
             let recursive =
                 if recursive.is_empty() { recursive } else { format!("all: {recursive}") };
-            let words = words(&[&change(&m.attrs), &recursive, &propagation(m.propagation)]);
+            let words =
+                words(&[&change(&m.attrs).join(","), &recursive, &propagation(m.propagation)]);
             format!("{} {depth} of {}{words}", m.target, m.source)
         }
         Mount::Remount(m) => {
-            let words = words(&[&change(&m.attrs), &change(&m.recursive_attrs)]);
+            let words =
+                words(&[&change(&m.attrs).join(","), &change(&m.recursive_attrs).join(",")]);
             format!("{} changed{words}", m.target)
         }
     }
@@ -151,7 +168,8 @@ fn words(parts: &[&str]) -> String {
     if set.is_empty() { String::new() } else { format!(" ({})", set.join(", ")) }
 }
 
-fn change(change: &AttrChange) -> String {
+/// The words of mount(8) for a change.
+pub(super) fn change(change: &AttrChange) -> Vec<&'static str> {
     let names = [
         (MountAttr::RDONLY, "ro", "rw"),
         (MountAttr::NOSUID, "nosuid", "suid"),
@@ -174,7 +192,7 @@ fn change(change: &AttrChange) -> String {
         Atime::Noatime => "noatime",
         Atime::Strictatime => "strictatime",
     }));
-    list.join(",")
+    list
 }
 
 fn propagation(propagation: Option<Propagation>) -> String {

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whole plans: those of the default configs, and what a config can get wrong.
 
-use outrigger_protocol::ContainerKind;
 use outrigger_protocol::cgroup::CgroupVersion;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::cgroup::layout::Hierarchy;
 
-fn hierarchy(version: CgroupVersion, name: &str, mount: &str) -> Hierarchy {
+pub(super) fn hierarchy(version: CgroupVersion, name: &str, mount: &str) -> Hierarchy {
     let mount = mount.into();
     Hierarchy { version, name: name.into(), mount, own: "/".into(), writable: true, existing: 0 }
 }
 
 /// Root of a host with the hybrid layout.
-fn root() -> Host {
+pub(super) fn root() -> Host {
     Host {
         euid: 0,
         egid: 0,
@@ -29,7 +28,7 @@ fn root() -> Host {
 }
 
 /// An ordinary user of a host with version 2, to whom nothing is delegated.
-fn user() -> Host {
+pub(super) fn user() -> Host {
     let unified = hierarchy(CgroupVersion::V2, "", "/sys/fs/cgroup");
     Host {
         euid: 1000,
@@ -41,7 +40,7 @@ fn user() -> Host {
 }
 
 /// The least config.
-fn config() -> Value {
+pub(super) fn config() -> Value {
     json!({
         "ociVersion": "1.2.0",
         "root": {"path": "rootfs"},
@@ -51,7 +50,7 @@ fn config() -> Value {
 }
 
 /// The config with the value at a JSON pointer set, and objects made on the way to it.
-fn with(pointer: &str, value: Value) -> Value {
+pub(super) fn with(pointer: &str, value: Value) -> Value {
     let mut config = config();
     let mut place = &mut config;
     for key in pointer.split('/').skip(1) {
@@ -64,14 +63,14 @@ fn with(pointer: &str, value: Value) -> Value {
     config
 }
 
-fn plan(config: Value, host: &Host) -> Result<Plan, Problems> {
+pub(super) fn plan(config: Value, host: &Host) -> Result<Plan, Problems> {
     let spec: Spec = serde_json::from_value(config).unwrap();
     let options = Options { id: "c".into(), dies_with_master: false, console_size: None };
     Plan::new(&spec, Path::new("/bundle"), host, &options)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "made in the call")]
-fn problems(config: Value) -> String {
+pub(super) fn problems(config: Value) -> String {
     plan(config.clone(), &root()).expect_err(&config.to_string()).to_string()
 }
 
@@ -113,7 +112,7 @@ fn requests_come_in_an_order_that_the_phase_table_permits() {
         (user(), include_str!("testdata/rootless.config.json")),
     ] {
         let plan = plan(serde_json::from_str(config).unwrap(), &host).unwrap();
-        let mut tracker = outrigger_protocol::phase::Tracker::<ContainerKind>::default();
+        let mut tracker = phase::Tracker::<ContainerKind>::default();
         let whole = [vec![ContainerKind::Hello], kinds(&plan), vec![ContainerKind::Ready]].concat();
         for kind in whole {
             tracker.permit(kind).unwrap();
@@ -182,14 +181,7 @@ fn what_is_not_supported_is_refused_by_name() {
         ("/linux/personality", json!({"domain": "LINUX32"})),
         ("/linux/timeOffsets", json!({"monotonic": {"secs": 1}})),
         ("/linux/rootfsPropagation", json!("shared")),
-        ("/linux/resources/memory", json!({"limit": 1_000_000})),
-        ("/linux/resources/cpu", json!({"shares": 2})),
-        ("/linux/resources/pids/limit", json!(5)),
-        ("/linux/resources/blockIO", json!({"weight": 10})),
-        ("/linux/resources/hugepageLimits", json!([{"pageSize": "2MB", "limit": 1}])),
-        ("/linux/resources/network", json!({"classID": 1})),
-        ("/linux/resources/rdma", json!({"mlx5_1": {"hcaHandles": 1}})),
-        ("/linux/resources/unified", json!({"memory.max": "1"})),
+        ("/linux/resources/memory/limit", json!(1_000_000)),
         ("/linux/cgroupsPath", json!("system.slice:outrigger:x")),
     ] {
         let text = problems(with(pointer, value));
@@ -237,6 +229,8 @@ fn wrong_values_are_told_by_their_field() {
         ("/process/args", json!([""]), "process.args"),
         ("/process/args", json!(["a\u{0}b"]), "process.args[0]"),
         ("/process/env", json!(["A=\u{0}"]), "process.env[0]"),
+        ("/process/env", json!(["A=1", "A"]), "process.env[1]"),
+        ("/process/env", json!(["=1"]), "process.env[0]"),
         ("/process/user/umask", json!(0o1000), "process.user.umask"),
         ("/process/user/uid", json!(u32::MAX), "process.user.uid"),
         ("/process/oomScoreAdj", json!(1001), "process.oomScoreAdj"),
@@ -280,15 +274,6 @@ fn wrong_values_are_told_by_their_field() {
 }
 
 #[test]
-fn ambient_capabilities_are_those_that_can_be() {
-    let sets = json!({"permitted": ["CAP_KILL", "CAP_CHOWN"], "inheritable": ["CAP_KILL"],
-        "ambient": ["CAP_KILL", "CAP_CHOWN", "CAP_BPF"]});
-    let plan = plan(with("/process/capabilities", sets), &root()).unwrap();
-    let Some(ContainerRequest::Process(process)) = plan.container.last() else { panic!() };
-    assert_eq!(process.capabilities.unwrap().ambient.0, 1 << 5);
-}
-
-#[test]
 fn limits_of_the_process_are_checked() {
     let limit = |typ: &str, soft: u64, hard: u64| json!({"type": typ, "soft": soft, "hard": hard});
     let text = problems(with(
@@ -324,7 +309,9 @@ fn without_a_mount_namespace_nothing_is_mounted() {
     assert!(allowed.container.contains(&ContainerRequest::Chroot(Chroot::Chroot)));
     config["mounts"] = json!([{"destination": "/tmp", "type": "tmpfs"}]);
     config["root"]["readonly"] = json!(true);
+    config["process"]["cwd"] = json!("tmp");
     let text = problems(config);
+    assert!(text.contains("process.cwd"), "{text}");
     assert!(text.contains("mounts: would change the host's mounts"), "{text}");
     assert!(text.contains("root.readonly"), "{text}");
 }
@@ -346,6 +333,86 @@ fn device_of_the_config_replaces_the_default_of_its_path() {
 }
 
 #[test]
+fn nothing_is_made_in_a_dev_of_the_host() {
+    let device = |path| json!({"path": path, "type": "c", "major": 10, "minor": 200});
+    let mut config = with("/linux/devices", json!([device("/dev/net/tun"), device("/tun")]));
+    config["mounts"] = json!([{"destination": "/dev", "source": "/dev", "options": ["rbind"]}]);
+    config["process"]["terminal"] = json!(true);
+    let plan = plan(config, &root()).unwrap();
+    let made: Vec<String> = plan
+        .container
+        .iter()
+        .filter_map(|r| match r {
+            ContainerRequest::Mknod(m) => Some(m.path.to_string()),
+            ContainerRequest::Symlink(s) => Some(s.path.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(made, ["/tun"]);
+    let text = problems(with("/linux/devices", json!([device("/x"), device("/y/../x")])));
+    assert!(text.starts_with("linux.devices[1].path: /x is given twice"), "{text}");
+}
+
+#[test]
+fn parameters_of_the_kernel_are_those_of_own_namespaces() {
+    let sysctl = |parameters: Value, hostname: &str| {
+        let mut config = with("/linux/sysctl", parameters);
+        config["linux"]["namespaces"] =
+            json!([{"type": "mount"}, {"type": "network"}, {"type": "uts"}]);
+        config["hostname"] = json!(hostname);
+        plan(config, &root()).map_err(|p| p.to_string()).map(|plan| {
+            let set = plan.container.iter().filter_map(|r| match r {
+                ContainerRequest::Sysctl(s) => Some(format!("{}={}", s.file, s.value)),
+                _ => None,
+            });
+            set.collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(
+        sysctl(
+            json!({"net.ipv4.ip_forward": "1", "kernel/domainname": "d", "net/core/x.y": "2"}),
+            "h"
+        ),
+        Ok(vec![
+            "kernel/domainname=d".into(),
+            "net/core/x.y=2".into(),
+            "net/ipv4/ip_forward=1".into()
+        ])
+    );
+    assert_eq!(sysctl(json!({"kernel.hostname": "h"}), ""), Ok(vec!["kernel/hostname=h".into()]));
+    for (parameters, says) in [
+        (json!({"net.a": "1", "net/a": "2"}), "linux.sysctl[\"net/a\"]: is given twice"),
+        (
+            json!({"kernel.hostname": "x"}),
+            "linux.sysctl[\"kernel.hostname\"]: is what hostname sets",
+        ),
+        (
+            json!({"kernel.msgmax": "1"}),
+            "linux.sysctl[\"kernel.msgmax\"]: would be the host's; add a namespace of type ipc",
+        ),
+        (
+            json!({"vm.swappiness": "1"}),
+            "linux.sysctl[\"vm.swappiness\"]: is a parameter of the host",
+        ),
+        (json!({"net/../kernel/x": "1"}), "linux.sysctl[\"net/../kernel/x\"]: has a component"),
+        (json!({"net.a": ""}), "linux.sysctl[\"net.a\"]: is empty"),
+    ] {
+        let text = sysctl(parameters, "h").unwrap_err();
+        assert!(text.starts_with(says), "{text}");
+    }
+}
+
+#[test]
+fn more_than_the_helper_takes_is_refused_here() {
+    let paths: Vec<String> = (0..10_001).map(|i| format!("/p{i}")).collect();
+    for field in ["maskedPaths", "readonlyPaths"] {
+        let text = problems(with(&format!("/linux/{field}"), json!(paths)));
+        assert!(text.starts_with(&format!("linux.{field}: makes 10001 requests")), "{text}");
+        plan(with(&format!("/linux/{field}"), json!(paths[1..])), &root()).unwrap();
+    }
+}
+
+#[test]
 fn long_environment_goes_in_pieces() {
     let long = "x".repeat(100_000);
     let plan = plan(with("/process/env", json!([format!("A={long}"), "B=1"])), &root()).unwrap();
@@ -362,6 +429,25 @@ fn long_environment_goes_in_pieces() {
 }
 
 #[test]
+fn json_of_a_plan_has_words_for_bits_and_bytes() {
+    let mut config = with("/process/args", json!(["echo", "\u{e9}"]));
+    config["process"]["capabilities"] = json!({"bounding": ["CAP_MKNOD"]});
+    config["mounts"] = json!([{"destination": "/x", "source": "/y",
+        "options": ["rbind", "rw", "nosuid", "rro"]}]);
+    let plan = plan(config, &root()).unwrap();
+    let json: Value = serde_json::from_str(&plan.to_json().unwrap()).unwrap();
+    let requests = json["container"].as_array().unwrap();
+    assert_eq!(requests.len(), plan.container.len());
+    let find = |kind: &str| requests.iter().find_map(|r| r.get(kind)).unwrap();
+    assert_eq!(find("Strings")["strings"], json!(["echo", "\u{e9}"]));
+    assert_eq!(find("Process")["capabilities"]["bounding"], json!(["CAP_MKNOD"]));
+    assert_eq!(find("Process")["umask"], json!("022"));
+    assert_eq!(find("Mount")["Bind"]["attrs"], json!(["rw", "nosuid"]));
+    assert_eq!(find("Mount")["Bind"]["recursive_attrs"], json!(["ro"]));
+    assert_eq!(find("Mknod")["mode"], json!("0666"));
+}
+
+#[test]
 fn table_has_a_line_for_every_request() {
     let plan =
         plan(serde_json::from_str(include_str!("testdata/root.config.json")).unwrap(), &root());
@@ -372,4 +458,44 @@ fn table_has_a_line_for_every_request() {
         assert!(table.lines().any(|line| line.contains(name)), "{name}");
     }
     assert!(table.lines().count() > plan.container.len());
+    assert!(table.contains("devices: none but c *:* m, c 1:3 rwm"), "{table}");
+}
+
+#[test]
+fn groups_are_left_where_they_cannot_be_set() {
+    let groups = |mode, map: Value, gids: Value| {
+        let mut config = config();
+        config["linux"]["namespaces"] =
+            json!([{"type": "mount"}, {"type": "pid"}, {"type": "user"}]);
+        if map.is_null() {
+            config["linux"]["namespaces"][2]["path"] = json!("/proc/7/ns/user");
+        } else {
+            config["linux"]["uidMappings"] = map.clone();
+            config["linux"]["gidMappings"] = map;
+        }
+        config["process"]["user"]["additionalGids"] = gids;
+        plan(config, &Host { mode, ..user() }).map_err(|p| p.to_string()).map(|plan| {
+            match plan.container.last() {
+                Some(ContainerRequest::Process(p)) => {
+                    p.groups.as_ref().map(|g| g.iter().map(|id| id.get()).collect::<Vec<_>>())
+                }
+                other => panic!("{other:?}"),
+            }
+        })
+    };
+    let line = |container: u32, host: u32, size: u32| json!([{"containerID": container, "hostID": host, "size": size}]);
+    assert_eq!(groups(Mode::Rootless, line(0, 1000, 1), json!([])), Ok(None));
+    assert_eq!(groups(Mode::Rootless, line(0, 100_000, 10), json!([])), Ok(Some(vec![])));
+    assert_eq!(groups(Mode::Rootless, line(0, 100_000, 10), json!([7])), Ok(Some(vec![7])));
+    assert_eq!(groups(Mode::Rootless, Value::Null, json!([])), Ok(None));
+    assert_eq!(groups(Mode::Rootless, Value::Null, json!([7])), Ok(Some(vec![7])));
+    assert_eq!(groups(Mode::Root, line(0, 1000, 1), json!([])), Ok(Some(vec![])));
+    assert_eq!(groups(Mode::Root, Value::Null, json!([])), Ok(Some(vec![])));
+    for (map, field) in [
+        (line(0, 1000, 1), "process.user.additionalGids: cannot be set"),
+        (line(0, 100_000, 10), "process.user.additionalGids[0]: 70 is not mapped"),
+    ] {
+        let text = groups(Mode::Rootless, map, json!([70])).unwrap_err();
+        assert!(text.starts_with(field), "{text}");
+    }
 }

@@ -2,7 +2,7 @@
 //! Fields that are part of the specification and not done yet: each is refused by name, none is
 //! silently left out.
 
-use oci_spec::runtime::{Linux, LinuxResources, Mount, Process, Spec};
+use oci_spec::runtime::{Linux, Mount, Process, Spec};
 
 use super::problems::Problems;
 
@@ -78,33 +78,7 @@ fn refuse_linux(linux: &Linux, problems: &mut Problems) {
         }
     }
     if let Some(resources) = linux.resources() {
-        refuse_resources(resources, problems);
-    }
-}
-
-/// An object whose members are all absent asks for nothing.
-fn asks<T: Default + PartialEq>(object: &Option<T>) -> bool {
-    object.as_ref().is_some_and(|o| *o != T::default())
-}
-
-fn refuse_resources(resources: &LinuxResources, problems: &mut Problems) {
-    for (field, is_set) in [
-        ("linux.resources.memory", asks(resources.memory())),
-        ("linux.resources.cpu", asks(resources.cpu())),
-        // 0 and -1 are no limit.
-        ("linux.resources.pids.limit", resources.pids().as_ref().is_some_and(|p| p.limit() > 0)),
-        ("linux.resources.blockIO", asks(resources.block_io())),
-        (
-            "linux.resources.hugepageLimits",
-            resources.hugepage_limits().as_ref().is_some_and(|l| !l.is_empty()),
-        ),
-        ("linux.resources.network", asks(resources.network())),
-        ("linux.resources.rdma", resources.rdma().as_ref().is_some_and(|r| !r.is_empty())),
-        ("linux.resources.unified", resources.unified().as_ref().is_some_and(|u| !u.is_empty())),
-    ] {
-        if is_set {
-            problems.unsupported(field);
-        }
+        super::resources::refuse(resources, problems);
     }
 }
 

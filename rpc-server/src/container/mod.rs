@@ -6,6 +6,7 @@ mod chroot;
 mod console;
 mod gate;
 mod hide;
+mod home;
 mod kernel;
 mod mounts;
 mod nodes;
@@ -20,7 +21,7 @@ use outrigger_protocol::process::{Process, Strings};
 use outrigger_protocol::request::{NamespaceType, Namespaces};
 use outrigger_protocol::{Channel, ContainerKind, ContainerRequest, Reply};
 
-use crate::error::{OpError, Result};
+use crate::error::{Context, OpError, Result};
 use crate::procfs::Procfs;
 use crate::server::{Answer, Side, serve};
 use crate::sys::process as sys;
@@ -65,6 +66,7 @@ struct Session {
     strings: StringPieces,
     process: Option<Process>,
     program: Option<Program>,
+    outlives_master: bool,
     listener: Option<OwnedFd>,
 }
 
@@ -80,6 +82,7 @@ impl Session {
             strings: StringPieces::default(),
             process: None,
             program: None,
+            outlives_master: false,
             listener: None,
         }
     }
@@ -112,26 +115,41 @@ impl Session {
     }
 
     /// Becomes everything but the program.
-    fn ready(&mut self, listener: Option<OwnedFd>) -> Result<Answer> {
+    fn ready(&mut self) -> Result<()> {
         let process = self.process.take().ok_or_else(|| OpError::refused("no process"))?;
         if let Some(value) = process.oom_score_adj {
             kernel::set_oom_score_adj(self.procfs()?, value)?;
         }
-        let strings = std::mem::take(&mut self.strings);
-        let program = Program::new(&strings)?;
+        let program = Program::new(&std::mem::take(&mut self.strings))?;
         let terminal = self.terminal.take();
         process::apply(&process, self.root()?, terminal)?;
-        self.program = Some(program.located(&process.cwd)?);
+        self.program = Some(program.located(&process.cwd)?.at_home(process.uid));
+        self.outlives_master = !process.dies_with_master;
         // Nothing of the host may stay open behind the process.
         self.root = None;
         self.procfs = None;
         self.covers = Covers::default();
-        self.listener = listener;
-        Ok(Answer { last: self.listener.is_some(), ..Answer::done() })
+        Ok(())
+    }
+
+    /// From here on the end of the master is not the end of this process, unless it asked for that.
+    fn outlive_master(&self) -> Result<()> {
+        if self.outlives_master {
+            sys::set_parent_death_signal(0).during(|| "prctl(PR_SET_PDEATHSIG)")?;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, listener: Option<OwnedFd>) -> Result<Answer> {
+        let listener = listener.ok_or_else(|| OpError::refused("Wait came without a socket"))?;
+        self.outlive_master()?;
+        self.listener = Some(listener);
+        Ok(Answer { last: true, ..Answer::done() })
     }
 
     fn start(&mut self) -> Result<Answer> {
         let program = self.program.take().ok_or_else(|| OpError::refused("no program"))?;
+        self.outlive_master()?;
         Err(program.execute())
     }
 }
@@ -145,7 +163,7 @@ impl Side for Session {
     }
 
     fn perform(&mut self, request: ContainerRequest, mut fds: Vec<OwnedFd>) -> Result<Answer> {
-        let listener = if request.kind() == ContainerKind::Ready { fds.pop() } else { None };
+        let listener = if request.kind() == ContainerKind::Wait { fds.pop() } else { None };
         if !fds.is_empty() {
             return Err(OpError::refused("the request came with a descriptor too many"));
         }
@@ -206,7 +224,8 @@ impl Side for Session {
             }
             ContainerRequest::Strings(s) => self.strings(&s)?,
             ContainerRequest::Process(p) => self.process = Some(p),
-            ContainerRequest::Ready => return self.ready(listener),
+            ContainerRequest::Ready => self.ready()?,
+            ContainerRequest::Wait => return self.wait(listener),
             ContainerRequest::Start => return self.start(),
         }
         Ok(Answer::done())

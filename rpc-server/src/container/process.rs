@@ -24,7 +24,7 @@ pub(super) fn apply(process: &Process, root: &Root, terminal: Option<Terminal>) 
     if process.terminal != terminal.is_some() {
         return Err(OpError::refused("the process wants a terminal exactly if one was made"));
     }
-    sys::set_undumpable().during(|| "prctl(PR_SET_DUMPABLE)")?;
+    sys::set_dumpable(false).during(|| "prctl(PR_SET_DUMPABLE)")?;
     for limit in &process.rlimits {
         let (name, soft, hard) = (limit.resource.name(), limit.soft, limit.hard);
         sys::setrlimit(*limit).during(|| format!("setrlimit({name}, {soft}, {hard})"))?;
@@ -51,9 +51,8 @@ pub(super) fn apply(process: &Process, root: &Root, terminal: Option<Terminal>) 
     umask(Mode::from_bits_truncate(process.umask.into()));
     sys::reset_signals().during(|| "sigprocmask")?;
     descriptor::close_on_exec().during(|| "close_range(CLOSE_RANGE_CLOEXEC)")?;
-    // Last, since a change of identity clears it.
-    let signal = if process.dies_with_master { libc::SIGKILL } else { 0 };
-    sys::set_parent_death_signal(signal).during(|| "prctl(PR_SET_PDEATHSIG)")
+    // Set again, since the change of identity has cleared it.
+    sys::set_parent_death_signal(libc::SIGKILL).during(|| "prctl(PR_SET_PDEATHSIG)")
 }
 
 fn change_directory(root: &Root, process: &Process) -> Result<()> {

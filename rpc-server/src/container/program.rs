@@ -8,9 +8,11 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{SFlag, stat};
 use nix::unistd::{AccessFlags, execve, faccessat};
+use outrigger_protocol::identity::Id;
 use outrigger_protocol::path::ContainerPath;
 use outrigger_protocol::process::{MAX_STRINGS, StringList};
 
+use super::home;
 use super::root::file_type;
 use crate::error::{OpError, Result};
 
@@ -107,6 +109,14 @@ impl Program {
         } else {
             format!("exec: \"{shown}\": executable file not found in $PATH")
         }))
+    }
+
+    /// Gives it the home directory of its user, unless it has one: by now this is that user.
+    pub(super) fn at_home(mut self, uid: Id) -> Self {
+        if !self.environment.iter().any(|e| e.to_bytes().starts_with(b"HOME=")) {
+            self.environment.push(home::variable(uid));
+        }
+        self
     }
 
     fn search_path(&self) -> &[u8] {

@@ -24,9 +24,9 @@ pub(crate) fn set_parent_death_signal(signal: c_int) -> Result<(), Errno> {
     prctl(libc::PR_SET_PDEATHSIG, c_ulong::try_from(signal).map_err(|_| Errno::EINVAL)?)
 }
 
-/// `PR_SET_DUMPABLE` 0: no other process of the same user may look into this one.
-pub(crate) fn set_undumpable() -> Result<(), Errno> {
-    prctl(libc::PR_SET_DUMPABLE, 0)
+/// `PR_SET_DUMPABLE`: whether other processes of the same user may look into this one.
+pub(crate) fn set_dumpable(dumpable: bool) -> Result<(), Errno> {
+    prctl(libc::PR_SET_DUMPABLE, dumpable.into())
 }
 
 /// `PR_SET_NAME`: what ps(1) shows, at most 15 bytes.
