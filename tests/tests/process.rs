@@ -361,7 +361,7 @@ fn no_signal_is_ignored_whatever_the_caller_ignores() {
     for status in status_after_run_and_create() {
         assert!(status.contains("SigIgn:\t0000000000000000\n"), "{status}");
     }
-    let ended = Bundle::shell("grep SigIgn /proc/self/status");
+    let ended = Bundle::new().args(&["grep", "SigIgn", "/proc/self/status"]);
     let outcome = Runtime::under_test().call(&["run"]).bundle(ended.path()).arg("ignoring");
     let outcome = outcome.by_shell("trap '' INT QUIT HUP PIPE").finish().succeeded();
     assert_eq!(outcome.stdout(), "SigIgn:\t0000000000000000\n");
