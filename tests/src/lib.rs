@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod container;
+pub mod descent;
 pub mod expect;
 pub mod fixture;
 pub mod host;
