@@ -17,6 +17,7 @@ pub mod pty;
 pub mod rootfs;
 pub mod runtime;
 pub mod samples;
+pub mod trace;
 pub mod user;
 
 pub use bundle::Bundle;
