@@ -149,9 +149,10 @@ fn build(
 /// container side must be over.
 pub(crate) fn abandon(helper: Helper, container: &Container) {
     // Without a commit the host side kills and removes what it made.
-    helper.finish();
-    if !children_are_gone() {
-        log::warn!("the container's process does not end; its state is kept for `delete --force`");
+    let undone = helper.finish();
+    if !(children_are_gone() && undone) {
+        // What is left is on record.
+        log::warn!("not everything could be undone: use `outrigger delete --force`");
         return;
     }
     if let Err(e) = container.remove() {
