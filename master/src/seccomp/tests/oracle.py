@@ -2,14 +2,15 @@
 """Compiles seccomp profiles with the C library, for tests to compare with.
 
 Reads one OCI `linux.seccomp` object per line and answers with one line each: the program as
-hexadecimal 64-bit words, or `error` and what the library said. Rules are handed to the library
-as runc hands them over. Exit status 77: the library is not here.
+hexadecimal 64-bit words, `error` and what the library said, or `broken` and what it died of.
+Rules are handed to the library as runc hands them over. Exit status 77: the library is not here.
 """
 import ctypes
 import ctypes.util
 import json
 import os
 import platform
+import signal
 import sys
 
 ACTIONS = {
@@ -104,34 +105,39 @@ def add_rules(lib, ctx, profile, default):
                     raise Refused(f"{name}: {os.strerror(-rc)}")
 
 
-def export(lib, ctx):
+def compile_profile(lib, profile, out):
+    default = action(profile["defaultAction"], profile.get("defaultErrnoRet"))
+    ctx = lib.seccomp_init(default)
+    for arch in profile.get("architectures") or []:
+        rc = lib.seccomp_arch_add(ctx, ARCHES[arch])
+        if rc not in (0, -EEXIST):
+            raise Refused(f"{arch}: {os.strerror(-rc)}")
+    add_rules(lib, ctx, profile, default)
+    if lib.seccomp_export_bpf(ctx, out) != 0:
+        raise Refused("export failed")
+
+
+def answer(lib, profile):
+    """Compiles in a child: for some profiles the library dies or never ends."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.close(read)
-        os._exit(0 if lib.seccomp_export_bpf(ctx, write) == 0 else 1)
+        signal.alarm(1)
+        try:
+            compile_profile(lib, profile, write)
+            os._exit(0)
+        except Refused as e:
+            os.write(write, str(e).encode())
+            os._exit(1)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         raw = pipe.read()
-    if os.waitpid(pid, 0)[1] != 0:
-        raise Refused("export failed")
-    return [raw[i:i + 8][::-1].hex() for i in range(0, len(raw), 8)]
-
-
-def compile_profile(lib, profile):
-    default = action(profile["defaultAction"], profile.get("defaultErrnoRet"))
-    ctx = lib.seccomp_init(default)
-    try:
-        for arch in profile.get("architectures") or []:
-            rc = lib.seccomp_arch_add(ctx, ARCHES[arch])
-            if rc not in (0, -EEXIST):
-                raise Refused(f"{arch}: {os.strerror(-rc)}")
-        add_rules(lib, ctx, profile, default)
-        return " ".join(export(lib, ctx))
-    except Refused as e:
-        return f"error {e}"
-    finally:
-        lib.seccomp_release(ctx)
+    status = os.waitpid(pid, 0)[1]
+    if os.WIFSIGNALED(status):
+        return f"broken {signal.Signals(os.WTERMSIG(status)).name}"
+    if status != 0:
+        return f"error {raw.decode()}"
+    return " ".join(raw[i:i + 8][::-1].hex() for i in range(0, len(raw), 8))
 
 
 def main():
@@ -140,7 +146,7 @@ def main():
         sys.exit(77)
     lib = load()
     for line in sys.stdin:
-        print(compile_profile(lib, json.loads(line)), flush=True)
+        print(answer(lib, json.loads(line)), flush=True)
 
 
 if __name__ == "__main__":
