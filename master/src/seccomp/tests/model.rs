@@ -12,53 +12,67 @@ use super::interpreter::Data;
 const KILL_THREAD: u32 = 0;
 const ENOSYS: u32 = 0x5_0026;
 
-/// The action of a profile, whose rules for one call do not contradict each other, for a call on
-/// x86-64.
-pub(super) fn decide(profile: &LinuxSeccomp, data: &Data) -> u32 {
-    let default = profile.default_action().as_u32(profile.default_errno_ret());
-    let Some((arch, listed)) = abi(profile, data) else { return KILL_THREAD };
-    if data.number == u32::MAX && arch == Arch::X86_64 {
-        return default;
+/// A profile whose rules for one call do not contradict each other, on x86-64.
+pub(super) struct Model<'a> {
+    profile: &'a LinuxSeccomp,
+    rules: Vec<(&'a LinuxSyscall, Vec<Call>)>,
+}
+
+impl<'a> Model<'a> {
+    pub(super) fn new(profile: &'a LinuxSeccomp) -> Self {
+        let calls =
+            |rule: &LinuxSyscall| rule.names().iter().filter_map(|name| Call::find(name)).collect();
+        let rules = profile.syscalls().iter().flatten().map(|rule| (rule, calls(rule))).collect();
+        Self { profile, rules }
     }
-    let numbers = |syscall: &LinuxSyscall| -> Vec<u32> {
-        let calls = syscall.names().iter().filter_map(|name| Call::find(name));
+
+    /// The action for a call.
+    pub(super) fn decide(&self, data: &Data) -> u32 {
+        let default_action = self.profile.default_action();
+        let default = default_action.as_u32(self.profile.default_errno_ret());
+        let Some((arch, listed)) = abi(self.profile, data) else { return KILL_THREAD };
+        if data.number == u32::MAX && arch == Arch::X86_64 {
+            return default;
+        }
+        let passes = matches!(
+            default_action,
+            Action::ScmpActAllow | Action::ScmpActLog | Action::ScmpActTrace
+        );
+        if listed && !passes && self.newest(arch).is_some_and(|newest| data.number > newest) {
+            return ENOSYS;
+        }
+        self.rule(arch, data, default).unwrap_or(default)
+    }
+
+    fn newest(&self, arch: Arch) -> Option<u32> {
+        let calls = self.rules.iter().flat_map(|(_, calls)| calls);
         calls
             .flat_map(|call| [call.number(arch), call.multiplexed(arch).map(|way| way.call)])
             .flatten()
-            .collect()
-    };
-    let rules = || profile.syscalls().iter().flatten();
-    let newest = rules().flat_map(numbers).max();
-    let refuses = !matches!(
-        profile.default_action(),
-        Action::ScmpActAllow | Action::ScmpActLog | Action::ScmpActTrace
-    );
-    if refuses && listed && newest.is_some_and(|newest| data.number > newest) {
-        return ENOSYS;
+            .max()
     }
 
-    let mut conditional = None;
-    for rule in rules() {
-        let action = rule.action().as_u32(rule.errno_ret());
-        if action == default {
-            continue;
-        }
-        for call in rule.names().iter().filter_map(|name| Call::find(name)) {
+    fn rule(&self, arch: Arch, data: &Data, default: u32) -> Option<u32> {
+        let mut conditional = None;
+        for (rule, calls) in &self.rules {
+            let action = rule.action().as_u32(rule.errno_ret());
             let args = rule.args().as_deref().unwrap_or_default();
-            let selector = match call.multiplexed(arch) {
-                Some(way) if way.call == data.number => Some(way.selector),
-                _ if call.number(arch) == Some(data.number) => None,
-                _ => continue,
-            };
-            if args.is_empty() && selector.is_none() {
-                return action;
-            }
-            if applies(args, selector, arch, data) {
-                conditional.get_or_insert(action);
+            for call in calls.iter().filter(|_| action != default) {
+                let selector = match call.multiplexed(arch) {
+                    Some(way) if way.call == data.number => Some(way.selector),
+                    _ if call.number(arch) == Some(data.number) => None,
+                    _ => continue,
+                };
+                if args.is_empty() && selector.is_none() {
+                    return Some(action);
+                }
+                if applies(args, selector, arch, data) {
+                    conditional.get_or_insert(action);
+                }
             }
         }
+        conditional
     }
-    conditional.unwrap_or(default)
 }
 
 /// The ABI of a call, and whether the profile lists it.

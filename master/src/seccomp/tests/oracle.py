@@ -34,6 +34,7 @@ ARCHES = {
 }
 OPERATORS = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"]
 EEXIST = 17
+CTL_OPTIMIZE = 8
 # Pseudo-numbers of the library: -1 is a name that it does not know.
 UNKNOWN = -1
 
@@ -65,6 +66,7 @@ def load():
     lib.seccomp_syscall_resolve_name.argtypes = [ctypes.c_char_p]
     lib.seccomp_rule_add_array.argtypes = [
         ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint, ctypes.POINTER(Condition)]
+    lib.seccomp_attr_set.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32]
     lib.seccomp_export_bpf.argtypes = [ctypes.c_void_p, ctypes.c_int]
     return lib
 
@@ -113,6 +115,10 @@ def compile_profile(lib, profile, out):
         if rc not in (0, -EEXIST):
             raise Refused(f"{arch}: {os.strerror(-rc)}")
     add_rules(lib, ctx, profile, default)
+    # Sorted search, as runc asks for: without it the library forgets to load the number where the
+    # first rule is of a call that the architecture does not have.
+    if lib.seccomp_attr_set(ctx, CTL_OPTIMIZE, 2) != 0:
+        raise Refused("no sorted search")
     if lib.seccomp_export_bpf(ctx, out) != 0:
         raise Refused("export failed")
 
