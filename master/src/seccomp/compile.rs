@@ -12,12 +12,12 @@ use super::condition::Condition;
 use super::order::{Chain, Conflict, arrange};
 use super::profile::{Architecture, Profile, Rule};
 
-const KILL_THREAD: u32 = 0;
-const TRAP: u32 = 0x0003_0000;
-const ENOSYS: u32 = 0x0005_0000 | 38;
 const RETURN_ACTION: u32 = 0xffff_0000;
 const KILL_PROCESS: u32 = 0x8000_0000;
+const KILL_THREAD: u32 = 0;
+const TRAP: u32 = 0x0003_0000;
 const ERRNO: u32 = 0x0005_0000;
+const ENOSYS: u32 = 38;
 
 /// Writes the program of a profile.
 pub(super) fn write(profile: &Profile) -> Result<Vec<u64>, Vec<Problem>> {
@@ -130,7 +130,7 @@ impl Writer<'_> {
             }
         }
         if let Some(last) = entries.last().filter(|_| tail && refuses(self.profile.default)) {
-            ranges.begin(last.number + 1, Target::Return(ENOSYS));
+            ranges.begin(last.number + 1, Target::Return(ERRNO | ENOSYS));
         }
     }
 

@@ -171,7 +171,7 @@ impl Reader {
                     self.problem(format_args!("syscalls[{position}].names[{i}]"), "is empty");
                 }
                 None => {
-                    log::debug!("linux.seccomp.syscalls[{position}]: unknown call {name}: ignored")
+                    log::debug!("linux.seccomp.syscalls[{position}]: unknown call {name}: ignored");
                 }
             }
             // The starting container reports by writing, also that there is a listener at all.
@@ -245,10 +245,12 @@ impl Reader {
 /// All conditions of a rule have to hold. But where two of them look at the same argument, old
 /// profiles mean that one of all is enough, and runc takes them so: each makes a rule of its own.
 fn alternatives(mut conditions: Vec<Condition>) -> Vec<Vec<Condition>> {
-    let listed = conditions.clone();
-    conditions.sort_by_key(|condition| condition.index);
-    if conditions.windows(2).any(|pair| pair[0].index == pair[1].index) {
-        return listed.into_iter().map(|condition| vec![condition]).collect();
+    let mut seen = [false; 6];
+    let repeats =
+        conditions.iter().any(|one| std::mem::replace(&mut seen[one.index as usize], true));
+    if repeats {
+        return conditions.into_iter().map(|one| vec![one]).collect();
     }
+    conditions.sort_by_key(|one| one.index);
     vec![conditions]
 }

@@ -16,7 +16,8 @@ impl Data {
             4 => self.audit,
             16..64 => {
                 let arg = self.args[(offset as usize - 16) / 8];
-                u32::try_from(if offset % 8 == 0 { arg & 0xffff_ffff } else { arg >> 32 }).unwrap()
+                u32::try_from(if offset.is_multiple_of(8) { arg & 0xffff_ffff } else { arg >> 32 })
+                    .unwrap()
             }
             _ => panic!("load of offset {offset}"),
         }

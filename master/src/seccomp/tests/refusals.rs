@@ -12,7 +12,7 @@ fn refusal(value: Value) -> String {
 }
 
 /// A profile with one rule.
-fn with_rule(rule: Value) -> Value {
+fn with_rule(rule: &Value) -> Value {
     json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent.sock", "syscalls": [rule]})
 }
 
@@ -65,7 +65,7 @@ fn rules_that_cannot_work_are_refused() {
             "syscalls[0].action: is SCMP_ACT_NOTIFY for write",
         ),
     ] {
-        let refusal = refusal(with_rule(rule));
+        let refusal = refusal(with_rule(&rule));
         assert!(refusal.starts_with(&format!("linux.seccomp.{expected}")), "{refusal}");
     }
 }

@@ -220,6 +220,33 @@ fn conditions_are_all_needed_unless_an_argument_comes_twice() {
     assert_eq!(outcome(&either, X86_64, 79, [9, 9, 0, 0, 0, 0]), EPERM);
 }
 
+/// The order was read off libseccomp 2.5.4; see the comparison with it.
+#[test]
+fn overlapping_rules_are_tried_in_the_librarys_order() {
+    let rule = |action: &str, index: u32, op: &str, value: u64| {
+        let arg = json!({"index": index, "op": format!("SCMP_CMP_{op}"), "value": value});
+        json!({"names": ["getcwd"], "action": action, "args": [arg]})
+    };
+    let either_way = |first: &Value, second: &Value, args: [u64; 6]| {
+        let mut outcomes = [[first, second], [second, first]].map(|rules| {
+            let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules});
+            outcome(&program(profile), X86_64, 79, args)
+        });
+        outcomes.sort_unstable();
+        assert_eq!(outcomes[0], outcomes[1], "the profile's order does not count");
+        outcomes[0]
+    };
+    let ten = [10, 10, 0, 0, 0, 0];
+    let wide = rule("SCMP_ACT_LOG", 0, "GE", 5);
+    assert_eq!(either_way(&wide, &rule("SCMP_ACT_TRAP", 0, "EQ", 10), ten), TRAP);
+    assert_eq!(either_way(&wide, &rule("SCMP_ACT_TRAP", 0, "LT", 11), ten), TRAP);
+    assert_eq!(either_way(&wide, &rule("SCMP_ACT_TRAP", 0, "GT", 9), ten), TRAP);
+    assert_eq!(either_way(&wide, &rule("SCMP_ACT_TRAP", 0, "GT", 4), ten), LOG);
+    assert_eq!(either_way(&wide, &rule("SCMP_ACT_TRAP", 1, "GT", 0), ten), TRAP);
+    let low = rule("SCMP_ACT_LOG", 0, "LE", 20);
+    assert_eq!(either_way(&low, &rule("SCMP_ACT_TRAP", 0, "LE", 19), ten), TRAP);
+}
+
 #[test]
 fn sockets_and_ipc_of_x86_are_found_behind_both_numbers() {
     let program = program(json!({
