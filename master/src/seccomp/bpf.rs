@@ -55,7 +55,7 @@ pub(super) struct Assembler {
 }
 
 impl Assembler {
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.reversed.len()
     }
 
