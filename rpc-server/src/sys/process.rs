@@ -37,10 +37,14 @@ pub(crate) fn set_name(name: &CStr) -> Result<(), Errno> {
 /// Gives every signal its default action and unblocks all: what the caller and the language's
 /// runtime have set would otherwise be inherited by the container.
 pub(crate) fn reset_signals() -> Result<(), Errno> {
+    // `struct sigaction` as the kernel has it, all zero: SIG_DFL, no flags, an empty mask of 8 bytes.
+    let default = [0_u64; 4];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL is a valid action. SIGKILL, SIGSTOP and the C library's own two cannot be
-        // set, which is no error here: they have their default action.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        let (old, size) = (std::ptr::null_mut::<u64>(), 8_usize);
+        // SAFETY: the structure is valid for reading and no handler is installed. The C library's
+        // function would not touch the two signals that it keeps for itself. SIGKILL and SIGSTOP
+        // cannot be set, which is no error: they have their default action.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, size) };
     }
     nix::sys::signal::SigSet::empty().thread_set_mask()
 }
