@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use outrigger_tests::{Bundle, Container, needs_root, ours_only};
+use outrigger_tests::{Bundle, Container, deviation, needs_root, ours_only};
 
 /// Tries to create and run a container from a bundle whose config is this text.
 #[track_caller]

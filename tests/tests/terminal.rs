@@ -2,7 +2,7 @@
 //! An interactive `run` in the foreground.
 
 use outrigger_tests::pty::Terminal;
-use outrigger_tests::{Bundle, Container, needs_root, ours_only};
+use outrigger_tests::{Bundle, Container, deviation, needs_root, ours_only};
 use serde_json::json;
 
 fn with_terminal(script: &str) -> Container {
