@@ -35,7 +35,7 @@ pub(crate) fn delete(global: &Global, args: &DeleteArgs) -> Result<()> {
         bail!("container \"{id}\" does not exist");
     };
     let outcome = remove(&mut helper.host, &id, &container, args.force);
-    helper.finish();
+    drop(helper);
     outcome
 }
 

@@ -19,6 +19,7 @@ pub(super) fn root() -> Host {
         egid: 0,
         mode: Mode::Root,
         in_initial_user_namespace: true,
+        may_set_groups: true,
         cgroups: vec![
             hierarchy(CgroupVersion::V1, "devices", "/sys/fs/cgroup/devices"),
             hierarchy(CgroupVersion::V1, "cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct"),
@@ -35,6 +36,7 @@ pub(super) fn user() -> Host {
         egid: 1000,
         mode: Mode::Rootless,
         in_initial_user_namespace: true,
+        may_set_groups: true,
         cgroups: vec![Hierarchy { writable: false, own: "/user".into(), ..unified }],
     }
 }
