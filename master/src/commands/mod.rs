@@ -6,6 +6,7 @@ mod create;
 mod delete;
 mod kill;
 mod list;
+mod pause;
 mod pid_file;
 mod plan;
 mod report;
@@ -13,6 +14,7 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::io::{self, Write};
 
@@ -32,6 +34,9 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Start(args) => start::start(global, args)?,
         Command::Kill(args) => kill::kill(global, args)?,
         Command::Delete(args) => delete::delete(global, args)?,
+        Command::Pause(args) => pause::pause(global, args)?,
+        Command::Resume(args) => pause::resume(global, args)?,
+        Command::Update(args) => update::update(global, args)?,
         Command::Plan(args) => plan::plan(args)?,
     }
     Ok(0)
