@@ -85,6 +85,10 @@ pub(crate) enum Command {
     Resume(IdArgs),
     /// Write a config.json to start from
     Spec(SpecArgs),
+    /// List the processes of a container
+    Ps(PsArgs),
+    /// Print what a container uses, and that it ran out of memory, as JSON
+    Events(EventsArgs),
     /// Change the limits of a container
     Update(Box<UpdateArgs>),
     /// Show what would be asked of the helper to create a container, without creating it
@@ -182,6 +186,30 @@ pub(crate) struct SpecArgs {
     /// With a root that is a read-only view of this host's own system
     #[arg(long)]
     pub(crate) host_root: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Name of the container
+    pub(crate) id: String,
+    /// Format of the list: a table of ps(1), or a JSON array of pids
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// Options for ps(1), which must print the column PID; -ef without any
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PS_OPTION")]
+    pub(crate) options: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Name of the container
+    pub(crate) id: String,
+    /// Print what it uses now and end
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// Time between two lines, as 500ms or 5s
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub(crate) interval: String,
 }
 
 /// What is not given stays as it is.

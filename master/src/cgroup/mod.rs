@@ -7,6 +7,7 @@ mod exceptions;
 pub(crate) mod freezer;
 pub(crate) mod layout;
 pub(crate) mod resources;
+pub(crate) mod statistics;
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};

@@ -45,8 +45,9 @@ impl HeldCgroups {
             make(mount.as_fd(), group)?;
             let dir = open_cgroup(mount.as_fd(), group)?;
             self.0.push(HeldCgroup { group: group.clone(), dir });
-            if group.version == CgroupVersion::V1 {
-                inherit_cpuset(mount.as_fd(), group)?;
+            match group.version {
+                CgroupVersion::V1 => inherit_cpuset(mount.as_fd(), group)?,
+                CgroupVersion::V2 => settings::hand_all_down(mount.as_fd(), group),
             }
         }
         if let Some(rules) = &request.devices {

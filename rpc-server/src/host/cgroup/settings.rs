@@ -96,6 +96,30 @@ fn write_to(
     }
 }
 
+/// Hands every controller down to a new cgroup as far as that is possible, so that engines find its
+/// statistics. Where a parent has processes of its own it is not, which matters to limits only.
+pub(super) fn hand_all_down(mount: BorrowedFd<'_>, group: &Cgroup) {
+    let words = |level: &Path, file: &str| {
+        let content = read(mount, &level.join(file).to_string_lossy()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&content).into_owned();
+        text.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut levels: Vec<&Path> = group.path.as_path().ancestors().skip(1).collect();
+    levels.reverse();
+    for level in levels {
+        let handed = words(level, "cgroup.subtree_control");
+        let missing: Vec<String> = words(level, "cgroup.controllers")
+            .into_iter()
+            .filter(|controller| !handed.contains(controller))
+            .map(|controller| format!("+{controller}"))
+            .collect();
+        let path = level.join("cgroup.subtree_control");
+        if !missing.is_empty() {
+            let _ = write(mount, &path.to_string_lossy(), missing.join(" ").as_bytes());
+        }
+    }
+}
+
 enum Handed {
     Down,
     Absent,
