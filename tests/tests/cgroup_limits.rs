@@ -7,7 +7,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use outrigger_tests::{
-    Bundle, Container, expect, host, needs_root, ours_only, output, refused, skip,
+    Bundle, Container, Runtime, TempUser, expect, host, needs_root, ours_only, output, refused,
+    skip,
 };
 use serde_json::{Value, json};
 
@@ -160,6 +161,20 @@ fn a_limit_whose_controller_is_not_there_is_refused() {
     let unified = json!({"unified": {"memory.max": "5000000"}});
     let line = refused(limited(Bundle::new().args(&["true"]), unified));
     assert!(line.contains("linux.resources.unified.memory.max"), "{line}");
+}
+
+#[test]
+fn an_ordinary_user_without_delegated_cgroups_gets_no_limit() {
+    needs_version_1!();
+    ours_only!("runs without the limit");
+    let user = TempUser::shared();
+    let bundle = Bundle::new().args(&["true"]).rootless(&user);
+    let bundle = bundle.with(|c| c["linux"]["resources"] = json!({"pids": {"limit": 5}}));
+    let container = Container::by(&Runtime::used_by(&user), bundle);
+    container.create().failed_with("linux.resources.pids.limit: needs the cgroup controller pids");
+    let bundle = Bundle::new().args(&["true"]).rootless(&user);
+    let bundle = bundle.with(|c| c["linux"]["resources"] = json!({"pids": {"limit": -1}}));
+    let _ = Container::by(&Runtime::used_by(&user), bundle).run().succeeded();
 }
 
 fn update(container: &Container, options: &[&str]) {

@@ -4,7 +4,7 @@
 use std::fs;
 
 use outrigger_tests::{
-    Bundle, Container, Runtime, TempUser, expect, host, needs_root, ours_only, skip,
+    Bundle, Container, Runtime, TempUser, deviation, expect, host, needs_root, ours_only, skip,
 };
 use serde_json::{Value, json};
 
@@ -100,6 +100,7 @@ fn statistics_are_those_of_the_container() {
 #[test]
 fn events_come_until_the_container_ends() {
     needs_root!();
+    deviation!("runc", "goes on after the end of the container");
     let script = "while [ ! -e /go ]; do usleep 10000; done; tail -n 1 /dev/zero; \
                   while [ ! -e /end ]; do usleep 10000; done";
     let bundle = Bundle::shell_in_own_rootfs(script).writable().with(|config| {

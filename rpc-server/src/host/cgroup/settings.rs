@@ -114,8 +114,12 @@ pub(super) fn hand_all_down(mount: BorrowedFd<'_>, group: &Cgroup) {
             .map(|controller| format!("+{controller}"))
             .collect();
         let path = level.join("cgroup.subtree_control");
-        if !missing.is_empty() {
-            let _ = write(mount, &path.to_string_lossy(), missing.join(" ").as_bytes());
+        let hand = |words: &str| write(mount, &path.to_string_lossy(), words.as_bytes());
+        if !missing.is_empty() && hand(&missing.join(" ")).is_err() {
+            // One that cannot be handed down keeps no other back.
+            for word in &missing {
+                let _ = hand(word);
+            }
         }
     }
 }
