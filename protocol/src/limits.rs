@@ -93,6 +93,48 @@ pub struct SignalCgroup {
     pub signal: i32,
 }
 
+/// Most processes of one [`SignalEach`].
+pub const MAX_PROCESSES: usize = 4096;
+
+/// Processes by pid and start time, at most [`MAX_PROCESSES`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<(i32, u64)>", into = "Vec<(i32, u64)>")]
+pub struct Processes(Vec<(i32, u64)>);
+
+impl Processes {
+    /// In order.
+    pub fn iter(&self) -> std::slice::Iter<'_, (i32, u64)> {
+        self.0.iter()
+    }
+}
+
+impl TryFrom<Vec<(i32, u64)>> for Processes {
+    type Error = String;
+
+    fn try_from(list: Vec<(i32, u64)>) -> Result<Self, String> {
+        if list.len() > MAX_PROCESSES {
+            return Err(format!("{} processes, more than {MAX_PROCESSES}", list.len()));
+        }
+        Ok(Self(list))
+    }
+}
+
+impl From<Processes> for Vec<(i32, u64)> {
+    fn from(processes: Processes) -> Self {
+        processes.0
+    }
+}
+
+/// Sends a signal to each of some processes, as [`crate::request::Signal`] does. One that is gone by then
+/// is no failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalEach {
+    /// The processes.
+    pub processes: Processes,
+    /// The signal's number, 1 to 64.
+    pub signal: i32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

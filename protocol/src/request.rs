@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::{CreateCgroup, RemoveCgroup};
 use crate::identity::IdMap;
 use crate::kind::vocabulary;
-use crate::limits::{Freeze, SignalCgroup, UpdateCgroup};
+use crate::limits::{Freeze, SignalCgroup, SignalEach, UpdateCgroup};
 use crate::mount::{Mount, Propagation};
 use crate::node::{Mkdir, Mknod, Symlink, Touch};
 use crate::path::{ContainerPath, HostPath, RelativePath, SysctlValue, UtsName};
@@ -38,6 +38,8 @@ vocabulary! {
         Freeze(Freeze),
         /// Send a signal to all members of a container's cgroups.
         SignalCgroup(SignalCgroup),
+        /// Send a signal to some processes proven to be those meant.
+        SignalEach(SignalEach),
     }
 }
 

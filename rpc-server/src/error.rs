@@ -24,6 +24,11 @@ impl OpError {
         Self { operation: String::new(), cause: Cause::Refused(why.into()) }
     }
 
+    /// Whether the kernel refused for this reason.
+    pub(crate) fn is(&self, errno: Errno) -> bool {
+        matches!(self.cause, Cause::Errno(code) if code == errno as i32)
+    }
+
     /// The same, told as part of something larger: `prefix` is put before it.
     pub(crate) fn within(mut self, prefix: impl Into<String>) -> Self {
         let place = match &mut self.cause {

@@ -3,7 +3,9 @@
 
 use outrigger_protocol::cgroup::{Cgroups, CreateCgroup, RemoveCgroup};
 use outrigger_protocol::identity::Id;
-use outrigger_protocol::limits::{Freeze, Settings, SignalCgroup, UpdateCgroup};
+use outrigger_protocol::limits::{
+    Freeze, Processes, Settings, SignalCgroup, SignalEach, UpdateCgroup,
+};
 use outrigger_protocol::mount::{
     AttrChange, FsOptions, FsType, Mount, MountAttr, NewMount, Propagation, PropagationKind,
 };
@@ -63,6 +65,9 @@ pub fn host(kind: HostKind) -> HostRequest {
         }
         HostKind::SignalCgroup => {
             HostRequest::SignalCgroup(SignalCgroup { groups: Cgroups::default(), signal: 9 })
+        }
+        HostKind::SignalEach => {
+            HostRequest::SignalEach(SignalEach { processes: Processes::default(), signal: 9 })
         }
     }
 }

@@ -12,7 +12,13 @@ use serde_json::{Value, json};
 fn family() -> Container {
     let container = Container::of(Bundle::shell("sleep 1000 & sleep 1000 & wait"));
     let _ = container.run_detached().succeeded();
-    host::wait_until("it has children", || pids(&container).len() == 3);
+    let sleeps = |pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
+    };
+    // Counted before they are what they will be, they would still have the shell's name.
+    host::wait_until("it has children", || {
+        pids(&container).iter().filter(|pid| sleeps(pid)).count() == 2
+    });
     container
 }
 

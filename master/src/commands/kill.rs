@@ -58,12 +58,10 @@ fn signal_all(host: &mut HostSide, state: &State, status: Status, signal: i32) -
     if !is_alive(status) {
         bail!("container not running");
     }
-    for pid in members::of(state)? {
-        // One that has just ended needs no signal any more.
-        let Ok(start_time) = start_time(pid) else { continue };
-        host.signal(request::Signal { pid, start_time, signal })?;
-    }
-    Ok(())
+    // One that has just ended needs no signal any more.
+    let identified = |pid: i32| Some((pid, start_time(pid).ok()?));
+    let processes: Vec<_> = members::of(state)?.into_iter().filter_map(identified).collect();
+    host.signal_each(&processes, signal)
 }
 
 /// A signal by number or by name, with or without SIG, in either case.

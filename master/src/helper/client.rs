@@ -11,7 +11,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use outrigger_protocol::cgroup::{Cgroups, CreateCgroup, RemoveCgroup};
 use outrigger_protocol::frame::FrameKind;
 use outrigger_protocol::limits::{
-    Freeze, MAX_SETTINGS, Setting, Settings, SignalCgroup, UpdateCgroup,
+    Freeze, MAX_PROCESSES, MAX_SETTINGS, Processes, Setting, Settings, SignalCgroup, SignalEach,
+    UpdateCgroup,
 };
 use outrigger_protocol::request::{Hello, Signal, Spawn};
 use outrigger_protocol::{Channel, ContainerRequest, HostRequest, Message, ProtocolError, Reply};
@@ -175,6 +176,15 @@ impl HostSide {
     /// Sends a signal to all processes in a container's cgroups.
     pub(crate) fn signal_cgroups(&mut self, groups: &Cgroups, signal: i32) -> Result<()> {
         self.request(&HostRequest::SignalCgroup(SignalCgroup { groups: groups.clone(), signal }))
+    }
+
+    /// Sends a signal to processes identified by their start times.
+    pub(crate) fn signal_each(&mut self, processes: &[(i32, u64)], signal: i32) -> Result<()> {
+        for piece in processes.chunks(MAX_PROCESSES) {
+            let processes = Processes::try_from(piece.to_vec()).map_err(|e| anyhow!(e))?;
+            self.request(&HostRequest::SignalEach(SignalEach { processes, signal }))?;
+        }
+        Ok(())
     }
 
     /// Waits for the container side.

@@ -117,6 +117,10 @@ impl Side for Session {
                 cgroup::freeze(&request.groups, request.frozen)?;
                 Ok(Answer::done())
             }
+            HostRequest::SignalEach(request) => {
+                signal::send_each(&request)?;
+                Ok(Answer::done())
+            }
             HostRequest::SignalCgroup(request) => {
                 cgroup::signal_all(&request.groups, request.signal)?;
                 Ok(Answer::done())
