@@ -12,7 +12,8 @@ use outrigger_protocol::path::{
 };
 use outrigger_protocol::process::{Process, StringList, Strings};
 use outrigger_protocol::request::{
-    Chroot, Console, Hello, Namespace, NamespaceType, Namespaces, Rootfs, Signal, Spawn, Sysctl,
+    Chroot, Console, Hello, Join, Namespace, NamespaceType, Namespaces, Rootfs, Signal, Spawn,
+    Sysctl,
 };
 use outrigger_protocol::seccomp::{Filter, FilterFlags};
 use outrigger_protocol::{ContainerKind, ContainerRequest, HostKind, HostRequest};
@@ -52,6 +53,12 @@ pub fn host(kind: HostKind) -> HostRequest {
         HostKind::RemoveCgroup => {
             HostRequest::RemoveCgroup(RemoveCgroup { groups: Cgroups::default() })
         }
+        HostKind::Join => HostRequest::Join(Join {
+            pid: 1,
+            start_time: 0,
+            cgroups: Cgroups::default(),
+            oom_score_adj: None,
+        }),
     }
 }
 

@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use outrigger_protocol::cgroup::{Cgroups, CreateCgroup, RemoveCgroup};
 use outrigger_protocol::frame::FrameKind;
-use outrigger_protocol::request::{Hello, Signal, Spawn};
+use outrigger_protocol::request::{Hello, Join, Signal, Spawn};
 use outrigger_protocol::{Channel, ContainerRequest, HostRequest, Message, ProtocolError, Reply};
 use serde::Serialize;
 
@@ -143,6 +143,12 @@ impl HostSide {
             self.0.send(&HostRequest::CreateCgroup(cgroup.clone()), &[])?;
         }
         self.0.send(&HostRequest::Spawn(spawn.clone()), &[socket.as_fd()])
+    }
+
+    /// The same for a container side in a container that exists.
+    pub(crate) fn join(&mut self, join: Join, socket: &OwnedFd) -> Result<()> {
+        self.0.send(&HostRequest::Hello(Hello::new()), &[])?;
+        self.0.send(&HostRequest::Join(join), &[socket.as_fd()])
     }
 
     /// Waits for the container side.
