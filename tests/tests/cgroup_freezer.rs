@@ -139,7 +139,6 @@ fn a_signal_for_all_reaches_a_paused_container() {
 #[test]
 fn frozen_cgroups_below_the_container_s_do_not_stop_its_removal() {
     needs_root!();
-    deviation!("runc", "thaws the container's own cgroup only");
     deviation!("runc", "waits in vain for what is frozen below");
     let id = unique_id();
     let bundle = Bundle::new().args(&["sleep", "1000"]);
