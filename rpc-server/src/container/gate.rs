@@ -17,7 +17,7 @@ use crate::sys::descriptor::accepted;
 const MOST: usize = 8;
 
 /// Waits for the start and executes the program. Comes back only if that fails.
-pub(super) fn wait(listener: &OwnedFd, program: &Program) {
+pub(super) fn wait(listener: OwnedFd, program: &Program) {
     let mut clients: Vec<OwnedFd> = Vec::new();
     loop {
         let events = if clients.len() < MOST { PollFlags::POLLIN } else { PollFlags::empty() };
@@ -37,6 +37,9 @@ pub(super) fn wait(listener: &OwnedFd, program: &Program) {
             if !ready {
                 kept.push(client);
             } else if let Ok(1..) = nix::unistd::read(&client, &mut [0; 1]) {
+                // Whoever is told that the program runs must not find this socket listening still: at
+                // execve(2) the two would be closed in any order.
+                drop(listener);
                 answer(&client, program);
                 return;
             }

@@ -53,7 +53,7 @@ pub(crate) fn run(socket: OwnedFd, settings: Settings) -> ! {
     let ended = serve(&mut channel, &mut session);
     drop(channel);
     if let (Ok(()), Some(program), Some(listener)) = (ended, session.program, session.listener) {
-        gate::wait(&listener, &program);
+        gate::wait(listener, &program);
     }
     #[allow(clippy::exit, reason = "a copy of the host side's process, which has its own way out")]
     std::process::exit(1)
