@@ -76,6 +76,10 @@ pub const HOST: &[Rule<H, HostPhase>] = {
         rule(H::Commit, &[Spawned], 1, Some(Committed)),
         rule(H::Signal, &[Prepare, Spawned], u32::MAX, None),
         rule(H::RemoveCgroup, &[Prepare, Spawned], MAX_ITEMS, None),
+        rule(H::UpdateCgroup, &[Prepare], MAX_ITEMS, None),
+        rule(H::Freeze, &[Prepare], MAX_ITEMS, None),
+        rule(H::SignalCgroup, &[Prepare], MAX_ITEMS, None),
+        rule(H::SignalEach, &[Prepare], MAX_ITEMS, None),
     ]
 };
 
@@ -282,7 +286,7 @@ mod tests {
     fn every_cell_of_the_host_table() {
         use HostPhase::{Committed, Hello, Prepare, Spawned};
         let cells = visit_every_cell(HOST, H::ALL, &[Hello, Prepare, Spawned, Committed]);
-        assert_eq!(cells, (9, 19));
+        assert_eq!(cells, (13, 31));
     }
 
     #[test]
