@@ -29,7 +29,7 @@ fn run(global: &Global, args: &ExecArgs) -> Result<u8> {
     let helper = Helper::start()?;
     let container = Store::open(global.root.as_deref())?.get(&id)?;
     let state = container.read_state()?;
-    require_process(&container, &state)?;
+    require_process(&container, &state, args.ignore_paused)?;
     let plan = plan(&container, args)?;
     let joined = join(helper, &state, &plan)?;
     if args.detach { detached(joined, args).map(|()| 0) } else { attached(joined, args) }
@@ -50,10 +50,13 @@ fn refuse_unsupported(args: &ExecArgs) -> Result<()> {
     Ok(())
 }
 
-fn require_process(container: &Container, state: &State) -> Result<()> {
+fn require_process(container: &Container, state: &State, ignore_paused: bool) -> Result<()> {
     match container.status(state) {
         status @ (Status::Creating | Status::Stopped) => {
             bail!("cannot exec in a container that is {status}: container not running")
+        }
+        Status::Paused if !ignore_paused => {
+            bail!("cannot exec in a paused container (use --ignore-paused to override)")
         }
         _ => Ok(()),
     }
