@@ -166,3 +166,19 @@ fn a_container_without_a_pid_namespace_sees_the_hosts_processes() {
     let bundle = bundle.with(|config| remove(config, "pid"));
     assert_eq!(output(bundle), "yes\n");
 }
+
+#[test]
+fn without_a_mount_namespace_the_root_is_changed_by_chroot() {
+    needs_root!();
+    deviation!("runc", "mounts all the same, on the host");
+    let bundle = Bundle::shell("ls /; cat /etc/passwd | head -1").with(|config| {
+        config["linux"]["namespaces"] = json!([{"type": "pid"}]);
+        config["mounts"] = json!([]);
+        config["linux"]["maskedPaths"] = json!([]);
+        config["linux"]["readonlyPaths"] = json!([]);
+        config["root"]["readonly"] = json!(false);
+        config.as_object_mut().unwrap().remove("hostname");
+    });
+    let text = output(bundle);
+    assert!(text.contains("bin\n") && !text.contains("boot\n"), "{text}");
+}

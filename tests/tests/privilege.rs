@@ -128,3 +128,34 @@ fn capabilities_at_config(pid: i32) -> Option<[String; 3]> {
     let set = |name| status_field(pid, name);
     Some([set("CapEff")?, set("CapPrm")?, set("CapInh")?])
 }
+
+#[test]
+fn n11_the_helper_that_a_container_can_reach_is_a_sealed_copy() {
+    needs_root!();
+    ours_only!("has its own way");
+    let container = Container::of(Bundle::new().args(&["sleep", "1000"]));
+    let _ = container.create().succeeded();
+    // Until it is started, the container's process runs the helper's program.
+    let executable = format!("/proc/{}/exe", container.pid());
+    let target = fs::read_link(&executable).unwrap();
+    assert_eq!(target.to_str(), Some("/memfd:outrigger-helper (deleted)"));
+    let copy = fs::read(&executable).unwrap();
+    assert_eq!(copy, fs::read(outrigger_tests::helper_program()).unwrap());
+}
+
+#[test]
+fn n11_a_sealed_copy_cannot_be_written() {
+    needs_root!();
+    ours_only!("has its own way");
+    let container = Container::of(Bundle::new().args(&["sleep", "1000"]));
+    let _ = container.create().succeeded();
+    let executable = format!("/proc/{}/exe", container.pid());
+    let copy = fs::File::open(&executable).unwrap();
+    let _ = container.delete_by_force().succeeded();
+    // Nobody runs it any more, which would be a reason of its own to refuse (ETXTBSY).
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&copy));
+    if let Ok(file) = fs::OpenOptions::new().write(true).open(path) {
+        let error = file.write_at(b"x", 0).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(nix::libc::EPERM));
+    }
+}
