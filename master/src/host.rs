@@ -23,6 +23,8 @@ pub(crate) struct Host {
     /// Whether it lives in the host's own user namespace. Device rules and cgroups that are not
     /// delegated are for the root of that one only.
     pub(crate) in_initial_user_namespace: bool,
+    /// Whether its user namespace lets anybody set groups; new ones in it inherit that.
+    pub(crate) may_set_groups: bool,
     /// The cgroup hierarchies that are mounted.
     pub(crate) cgroups: Vec<Hierarchy>,
 }
@@ -39,11 +41,14 @@ impl Host {
         let euid = geteuid();
         let in_initial_user_namespace =
             std::fs::read_link("/proc/self/ns/user")? == Path::new(INITIAL_USER_NAMESPACE);
+        let may_set_groups = in_initial_user_namespace
+            || std::fs::read("/proc/self/setgroups").is_ok_and(|word| word != b"deny\n");
         let mut host = Self {
             euid: euid.as_raw(),
             egid: getegid().as_raw(),
             mode: if euid.is_root() { Mode::Root } else { Mode::Rootless },
             in_initial_user_namespace,
+            may_set_groups,
             cgroups: Vec::new(),
         };
         host.cgroups = layout::read(host.is_privileged())?;
@@ -96,6 +101,7 @@ mod tests {
             egid: 0,
             mode: Mode::Root,
             in_initial_user_namespace: true,
+            may_set_groups: true,
             cgroups: vec![Hierarchy {
                 version: outrigger_protocol::cgroup::CgroupVersion::V2,
                 name: String::new(),

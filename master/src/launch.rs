@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::getuid;
@@ -71,10 +71,7 @@ pub(crate) fn launch(
             let Spawned { pid, pidfd } = spawned;
             Ok(Launched { helper, side, container, state, pid, pidfd, console, listener })
         }
-        Err(e) => {
-            abandon(helper, &container);
-            Err(e)
-        }
+        Err(e) => Err(undo(helper, &container, e)),
     }
 }
 
@@ -145,17 +142,23 @@ fn build(
     Ok(Built { side, state, spawned, console, listener })
 }
 
-/// Undoes a container that failed, or has ended, down to its state directory. The conversation with the
+/// Undoes a container that failed or has ended, down to its state directory. The conversation with the
 /// container side must be over.
-pub(crate) fn abandon(helper: Helper, container: &Container) {
+pub(crate) fn abandon(helper: Helper, container: &Container) -> Result<()> {
     // Without a commit the host side kills and removes what it made.
-    helper.finish();
-    if !children_are_gone() {
-        log::warn!("the container's process does not end; its state is kept for `delete --force`");
-        return;
+    let undone = helper.finish();
+    if !(children_are_gone() && undone) {
+        // What is left is on record.
+        bail!("not everything could be undone: use `outrigger delete --force`");
     }
-    if let Err(e) = container.remove() {
-        log::warn!("{e:#}");
+    container.remove()
+}
+
+/// Undoes a container that failed. Returns the reason, with what could not be undone if that is so.
+pub(crate) fn undo(helper: Helper, container: &Container, reason: Error) -> Error {
+    match abandon(helper, container) {
+        Ok(()) => reason,
+        Err(rest) => anyhow!("{reason:#}; {rest:#}"),
     }
 }
 

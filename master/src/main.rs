@@ -15,6 +15,7 @@ mod host;
 mod launch;
 mod log;
 mod plan;
+mod seccomp;
 mod sys;
 mod terminal;
 mod usage;

@@ -54,6 +54,7 @@ pub mod phase;
 pub mod process;
 pub mod reply;
 pub mod request;
+pub mod seccomp;
 mod sys;
 
 pub use channel::{Channel, Message};

@@ -99,6 +99,7 @@ pub const CONTAINER: &[Rule<C, ContainerPhase>] = {
         rule(C::Chroot, &[Mounts], 1, Some(Pivoted)),
         rule(C::ReadonlyRoot, &[Pivoted], 1, None),
         rule(C::Strings, &[Pivoted], MAX_PIECES, None),
+        rule(C::Seccomp, &[Pivoted], 1, None),
         rule(C::Process, &[Pivoted], 1, Some(Process)),
         rule(C::Ready, &[Process], 1, Some(Ready)),
         rule(C::Wait, &[Ready], 1, Some(Started)),
@@ -266,7 +267,7 @@ mod tests {
         use ContainerPhase::{Hello, Mounts, Pivoted, Process, Ready, Rootfs, Started};
         let phases = [Hello, Rootfs, Mounts, Pivoted, Process, Ready, Started];
         let cells = visit_every_cell(C::ALL, &phases);
-        assert_eq!(cells, (25, 122));
+        assert_eq!(cells, (26, 128));
     }
 
     #[test]

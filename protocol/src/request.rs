@@ -11,6 +11,7 @@ use crate::mount::{Mount, Propagation};
 use crate::node::{Mkdir, Mknod, Symlink, Touch};
 use crate::path::{ContainerPath, HostPath, RelativePath, SysctlValue, UtsName};
 use crate::process::{Process, Strings};
+use crate::seccomp::Filter;
 
 vocabulary! {
     /// What the host side takes.
@@ -73,6 +74,8 @@ vocabulary! {
         ReadonlyRoot,
         /// A piece of the process' arguments or environment.
         Strings(Strings),
+        /// The filter of the process' system calls, installed as late as its privileges allow.
+        Seccomp(Filter),
         /// What the process is apart from these.
         Process(Process),
         /// Become everything but the program itself.

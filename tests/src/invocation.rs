@@ -22,6 +22,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Invocation {
     command: Command,
+    /// Who calls, if that is not who runs the test.
+    ids: Option<(u32, u32)>,
     stdout: File,
     stderr: File,
 }
@@ -34,7 +36,7 @@ impl Invocation {
         let mut command = Command::new(program);
         command.stdin(Stdio::null());
         command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
-        Self { command, stdout, stderr }
+        Self { command, ids: None, stdout, stderr }
     }
 
     /// One more argument.
@@ -58,6 +60,12 @@ impl Invocation {
         command.stdin(Stdio::null());
         command.stdout(self.stdout.try_clone().unwrap());
         command.stderr(self.stderr.try_clone().unwrap());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         self.command = command;
         self
     }
@@ -85,10 +93,7 @@ impl Invocation {
     /// By another user.
     #[must_use]
     pub fn user(mut self, user: &TempUser) -> Self {
-        if !user.is_current() {
-            // This also takes the supplementary groups away.
-            self.command.uid(user.uid()).gid(user.gid());
-        }
+        self.ids = (!user.is_current()).then(|| (user.uid(), user.gid()));
         self.command.env("HOME", "/").env_remove("XDG_RUNTIME_DIR");
         self
     }
@@ -111,6 +116,10 @@ impl Invocation {
     /// Starts it.
     #[must_use]
     pub fn start(mut self) -> Running {
+        if let Some((uid, gid)) = self.ids {
+            // This also takes the supplementary groups away.
+            self.command.uid(uid).gid(gid);
+        }
         let child = self.command.spawn().unwrap_or_else(|e| panic!("{:?}: {e}", self.command));
         let words = format!("{:?}", self.command);
         Running { child, words, stdout: self.stdout, stderr: self.stderr }

@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod container;
+pub mod descent;
 pub mod expect;
 pub mod fixture;
 pub mod host;
@@ -16,6 +17,7 @@ pub mod pty;
 pub mod rootfs;
 pub mod runtime;
 pub mod samples;
+pub mod trace;
 pub mod user;
 
 pub use bundle::Bundle;

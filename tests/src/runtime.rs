@@ -4,11 +4,12 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tempfile::TempDir;
 
 use crate::invocation::Invocation;
+use crate::rootfs::playground;
 use crate::user::TempUser;
 
 /// A runtime with a state directory of its own, removed when the last copy is dropped.
@@ -17,13 +18,16 @@ pub struct Runtime {
     program: PathBuf,
     root: Arc<TempDir>,
     user: Option<Arc<TempUser>>,
+    /// Keeps the copy that the user calls.
+    _copy: Option<Arc<TempDir>>,
 }
 
 impl Runtime {
     /// The runtime under test, used by whoever runs the test.
     #[must_use]
     pub fn under_test() -> Self {
-        Self { program: runtime_program(), root: Arc::new(private_directory()), user: None }
+        let root = Arc::new(private_directory());
+        Self { program: runtime_program(), root, user: None, _copy: None }
     }
 
     /// The runtime under test, used by another user.
@@ -31,7 +35,15 @@ impl Runtime {
     pub fn used_by(user: &Arc<TempUser>) -> Self {
         let root = private_directory();
         chown(root.path(), Some(user.uid()), Some(user.gid())).unwrap();
-        Self { program: runtime_program(), root: Arc::new(root), user: Some(Arc::clone(user)) }
+        let (program, copy) = reachable(&runtime_program());
+        let user = Some(Arc::clone(user));
+        Self { program, root: Arc::new(root), user, _copy: copy }
+    }
+
+    /// Its program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Its state directory.
@@ -65,6 +77,25 @@ impl Runtime {
         let entries = fs::read_dir(self.root()).unwrap();
         entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
     }
+}
+
+/// The program, or a copy of it and the helper where everybody can reach them.
+fn reachable(program: &Path) -> (PathBuf, Option<Arc<TempDir>>) {
+    static COPY: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
+    let is_open = |dir: &Path| fs::metadata(dir).is_ok_and(|m| m.permissions().mode() & 1 == 1);
+    if program.canonicalize().unwrap().ancestors().all(is_open) {
+        return (program.to_owned(), None);
+    }
+    let mut copy = COPY.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = copy.upgrade().unwrap_or_else(|| {
+        let directory = playground();
+        for file in [program, &helper_program()] {
+            fs::copy(file, directory.path().join(file.file_name().unwrap())).unwrap();
+        }
+        Arc::new(directory)
+    });
+    *copy = Arc::downgrade(&directory);
+    (directory.path().join(program.file_name().unwrap()), Some(directory))
 }
 
 fn private_directory() -> TempDir {

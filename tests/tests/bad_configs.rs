@@ -40,7 +40,7 @@ fn what_every_runtime_must_refuse_is_refused() {
         ("", |c| c["process"]["args"] = json!("true")),
         ("", |c| c["process"]["args"] = json!([1])),
         ("", |c| c["process"]["env"] = json!({"A": "1"})),
-        ("no sign", |c| c["process"]["env"] = json!(["A=1", "no sign"])),
+        ("variable", |c| c["process"]["env"] = json!(["A=1", "no sign"])),
         ("", |c| c["process"]["env"] = json!(["=x"])),
         ("", |c| c["process"]["cwd"] = json!("")),
         ("", |c| c["process"]["cwd"] = json!(1)),

@@ -3,7 +3,7 @@ use anyhow::{Context, Result};
 
 use super::{console_socket, pid_file, refuse_unsupported};
 use crate::cli::{CreateArgs, Global};
-use crate::launch::{Gate, Launched, abandon, launch};
+use crate::launch::{Gate, Launched, launch, undo};
 
 /// `create`: everything but the program; the process waits for `start`.
 pub(crate) fn create(global: &Global, args: &CreateArgs) -> Result<()> {
@@ -21,8 +21,5 @@ fn hand_over(launched: Launched, args: &CreateArgs) -> Result<()> {
         // dead, nothing is left.
         .and_then(|()| helper.host.commit())
         .and_then(|()| side.wait(&listener.context("there is no start socket")?));
-    if outcome.is_err() {
-        abandon(helper, &container);
-    }
-    outcome
+    outcome.map_err(|e| undo(helper, &container, e))
 }

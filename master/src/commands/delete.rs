@@ -5,14 +5,18 @@ use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use outrigger_protocol::cgroup::Cgroups;
 use outrigger_protocol::request;
 
+use crate::cgroup;
 use crate::cli::{DeleteArgs, Global};
 use crate::container::id::ContainerId;
 use crate::container::state::{ProcessIdentity, State};
 use crate::container::status::Status;
 use crate::container::store::{Container, Store};
 use crate::helper::{Helper, HostSide};
+use crate::host::Host;
+use crate::plan::Problems;
 use crate::sys::pidfd;
 
 /// How long a killed process may take to be gone, in milliseconds.
@@ -31,7 +35,7 @@ pub(crate) fn delete(global: &Global, args: &DeleteArgs) -> Result<()> {
         bail!("container \"{id}\" does not exist");
     };
     let outcome = remove(&mut helper.host, &id, &container, args.force);
-    helper.finish();
+    drop(helper);
     outcome
 }
 
@@ -42,11 +46,20 @@ fn remove(host: &mut HostSide, id: &ContainerId, container: &Container, force: b
             stop(host, id, container, &state, force)?;
             host.remove_cgroups(&state.cgroups)?;
         }
-        // What a create left that was killed before it had recorded, and made, anything.
-        Err(_) if force => {}
+        // A create that was killed before it had recorded, and made, anything; or a record that was
+        // spoilt since. Then at least what is where it usually is can be removed, with the processes
+        // in it.
+        Err(_) if force => host.remove_cgroups(&usual_cgroups(id)?)?,
         Err(e) => return Err(e.context("use --force to remove it all the same")),
     }
     container.remove()
+}
+
+/// The cgroups of a container whose config names none.
+fn usual_cgroups(id: &ContainerId) -> Result<Cgroups> {
+    let host = Host::read().context("read the host's cgroups")?;
+    let planned = cgroup::plan(None, &host, id.as_str(), &mut Problems::default());
+    Ok(planned.map_or_else(Cgroups::default, |c| c.groups))
 }
 
 /// Sees to it that the container's process is gone.

@@ -26,7 +26,7 @@ pub(crate) fn kill(global: &Global, args: &KillArgs) -> Result<()> {
     }
     let ProcessIdentity { pid, start_time } = state.process.context("container not running")?;
     let outcome = helper.host.signal(request::Signal { pid, start_time, signal });
-    helper.finish();
+    drop(helper);
     outcome
 }
 

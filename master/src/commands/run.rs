@@ -6,7 +6,7 @@ use super::{console_socket, pid_file, refuse_unsupported};
 use crate::cli::{Global, RunArgs};
 use crate::container::state::ProcessIdentity;
 use crate::foreground::{self, Signals};
-use crate::launch::{Gate, Launched, abandon, launch};
+use crate::launch::{Gate, Launched, abandon, launch, undo};
 use crate::terminal::Relay;
 
 /// `run`: create, start, and in the foreground wait and delete. Returns the exit status.
@@ -24,10 +24,7 @@ fn detached(launched: Launched, args: &RunArgs) -> Result<()> {
         .and_then(|()| pid_file::write(args.launch.pid_file.as_deref(), pid))
         .and_then(|()| side.start())
         .and_then(|()| helper.host.commit());
-    if outcome.is_err() {
-        abandon(helper, &container);
-    }
-    outcome
+    outcome.map_err(|e| undo(helper, &container, e))
 }
 
 fn attached(launched: Launched, args: &RunArgs) -> Result<u8> {
@@ -45,10 +42,9 @@ fn attached(launched: Launched, args: &RunArgs) -> Result<u8> {
             let _ = helper.host.signal(Signal { pid, start_time, signal: number });
         })
     })();
-    if args.keep && ended.is_ok() {
-        helper.host.commit()?;
-    } else {
-        abandon(helper, &container);
+    match ended {
+        Ok(status) if args.keep => helper.host.commit().map(|()| status),
+        Ok(status) => abandon(helper, &container).map(|()| status),
+        Err(e) => Err(undo(helper, &container, e)),
     }
-    ended
 }

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, RawFd};
 
@@ -20,14 +20,27 @@ pub(crate) struct Helper {
     /// The conversation with it.
     pub(crate) host: HostSide,
     // Dropped after the conversation, whose end is what ends the process.
-    _process: Process,
+    process: Process,
 }
 
-struct Process(Pid);
+struct Process(Option<Pid>);
+
+impl Process {
+    /// Waits for its end; whether it came to that by itself.
+    fn wait(&mut self) -> bool {
+        let Some(pid) = self.0.take() else { return true };
+        loop {
+            match waitpid(pid, None) {
+                Err(Errno::EINTR) => {}
+                status => return matches!(status, Ok(WaitStatus::Exited(..))),
+            }
+        }
+    }
+}
 
 impl Drop for Process {
     fn drop(&mut self) {
-        while let Err(Errno::EINTR) = waitpid(self.0, None) {}
+        self.wait();
     }
 }
 
@@ -41,11 +54,14 @@ impl Helper {
         let pid = spawn::spawn(&executable.path, c"outrigger-helper", theirs.as_fd(), SOCKET)
             .with_context(|| format!("start helper {}", executable.path.to_string_lossy()))?;
         privilege::drop_capabilities().context("give up all capabilities")?;
-        Ok(Self { host: HostSide::new(ours), _process: Process(Pid::from_raw(pid)) })
+        Ok(Self { host: HostSide::new(ours), process: Process(Some(Pid::from_raw(pid))) })
     }
 
-    /// Ends the conversation.
-    pub(crate) fn finish(self) {
-        drop(self);
+    /// Ends the conversation. Whether the helper has come to its own end, and with it has undone what
+    /// was not committed; if it was killed, it has not.
+    pub(crate) fn finish(self) -> bool {
+        let Self { host, mut process } = self;
+        drop(host);
+        process.wait()
     }
 }

@@ -15,6 +15,7 @@ mod problems;
 mod process;
 mod readable;
 mod resources;
+mod seccomp;
 mod sysctl;
 mod table;
 mod unsupported;
@@ -113,6 +114,7 @@ impl Plan {
         } else {
             without_mounts(&inputs, &mut container, &mut problems);
         }
+        seccomp::plan(&inputs, &mut container, &mut problems);
         process::plan(&inputs, process, &mut container, &mut problems);
         refuse_excess(&container, &mut problems);
         match rootfs {

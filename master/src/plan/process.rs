@@ -119,11 +119,12 @@ fn groups(
 ) -> Option<Option<Vec<Id>>> {
     const FIELD: &str = "process.user.additionalGids";
     let listed = user.additional_gids().as_deref().unwrap_or_default();
-    if inputs.host.mode == Mode::Rootless && !may_set_groups(inputs) {
+    let denied = !inputs.host.may_set_groups;
+    if denied || (inputs.host.mode == Mode::Rootless && !may_set_groups(inputs)) {
         if listed.is_empty() {
             return Some(None);
         }
-        if inputs.spawn.gid_map.is_some() {
+        if denied || inputs.spawn.gid_map.is_some() {
             problems.add(
                 FIELD,
                 "cannot be set where only the own group is mapped; get a range in /etc/subgid, and \

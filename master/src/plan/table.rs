@@ -112,6 +112,9 @@ fn describe(request: &ContainerRequest) -> String {
                 .collect();
             format!("{what}: {}", text.join(" "))
         }
+        ContainerRequest::Seccomp(filter) => {
+            format!("system calls: a filter of {} instructions", filter.instructions().len())
+        }
         ContainerRequest::Process(p) => {
             let no_new_privileges = if p.no_new_privileges { ", no new privileges" } else { "" };
             let permitted = p.capabilities.map_or(0, |c| c.permitted.0.count_ones());

@@ -19,6 +19,7 @@ pub(super) fn root() -> Host {
         egid: 0,
         mode: Mode::Root,
         in_initial_user_namespace: true,
+        may_set_groups: true,
         cgroups: vec![
             hierarchy(CgroupVersion::V1, "devices", "/sys/fs/cgroup/devices"),
             hierarchy(CgroupVersion::V1, "cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct"),
@@ -35,6 +36,7 @@ pub(super) fn user() -> Host {
         egid: 1000,
         mode: Mode::Rootless,
         in_initial_user_namespace: true,
+        may_set_groups: true,
         cgroups: vec![Hierarchy { writable: false, own: "/user".into(), ..unified }],
     }
 }
@@ -146,11 +148,15 @@ fn every_problem_is_told_at_once() {
     config["process"]["cwd"] = json!("tmp");
     config["mounts"] =
         json!([{"destination": "/", "type": "tmpfs"}, {"destination": "/x", "type": "ext9"}]);
-    config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+    config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_NOTIFY"});
     let text = problems(config);
-    for field in
-        ["process.args", "process.cwd", "mounts[0].destination", "mounts[1].type", "linux.seccomp"]
-    {
+    for field in [
+        "process.args",
+        "process.cwd",
+        "mounts[0].destination",
+        "mounts[1].type",
+        "linux.seccomp.defaultAction",
+    ] {
         assert!(text.contains(field), "{field}: {text}");
     }
     assert_eq!(text.lines().count(), 1);
@@ -173,7 +179,6 @@ fn what_is_not_supported_is_refused_by_name() {
         ("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 1})),
         ("/process/scheduler", json!({"policy": "SCHED_BATCH"})),
         ("/process/execCPUAffinity", json!({"initial": "0"})),
-        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"})),
         ("/linux/netDevices", json!({"eth0": {}})),
         ("/linux/mountLabel", json!("x")),
         ("/linux/intelRdt", json!({"closID": "x"})),

@@ -66,7 +66,6 @@ fn refuse_process(process: &Process, problems: &mut Problems) {
 fn refuse_linux(linux: &Linux, problems: &mut Problems) {
     for (field, is_set) in [
         ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
-        ("linux.seccomp", linux.seccomp().is_some()),
         ("linux.mountLabel", is_text(linux.mount_label())),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.memoryPolicy", linux.memory_policy().is_some()),

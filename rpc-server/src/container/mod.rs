@@ -19,6 +19,7 @@ use std::os::fd::OwnedFd;
 use outrigger_protocol::frame::FrameKind;
 use outrigger_protocol::process::{Process, Strings};
 use outrigger_protocol::request::{NamespaceType, Namespaces};
+use outrigger_protocol::seccomp::Filter;
 use outrigger_protocol::{Channel, ContainerKind, ContainerRequest, Reply};
 
 use crate::error::{Context, OpError, Result};
@@ -64,6 +65,7 @@ struct Session {
     covers: Covers,
     terminal: Option<Terminal>,
     strings: StringPieces,
+    filter: Option<Filter>,
     process: Option<Process>,
     program: Option<Program>,
     outlives_master: bool,
@@ -80,6 +82,7 @@ impl Session {
             covers: Covers::default(),
             terminal: None,
             strings: StringPieces::default(),
+            filter: None,
             process: None,
             program: None,
             outlives_master: false,
@@ -120,9 +123,14 @@ impl Session {
         if let Some(value) = process.oom_score_adj {
             kernel::set_oom_score_adj(self.procfs()?, value)?;
         }
-        let program = Program::new(&std::mem::take(&mut self.strings))?;
+        let mut program = Program::new(&std::mem::take(&mut self.strings))?;
+        let filter = self.filter.take();
         let terminal = self.terminal.take();
-        process::apply(&process, self.root()?, terminal)?;
+        // Whoever may not gain privileges may install a filter at any time: then it is the last thing
+        // before the program. Else it takes a privilege, and comes before that goes.
+        let (early, late) = if process.no_new_privileges { (None, filter) } else { (filter, None) };
+        process::apply(&process, self.root()?, terminal, early.as_ref())?;
+        program.filter_with(late);
         self.program = Some(program.located(&process.cwd)?.at_home(process.uid));
         self.outlives_master = !process.dies_with_master;
         // Nothing of the host may stay open behind the process.
@@ -223,6 +231,7 @@ impl Side for Session {
                 self.root()?.make_readonly()?;
             }
             ContainerRequest::Strings(s) => self.strings(&s)?,
+            ContainerRequest::Seccomp(filter) => self.filter = Some(filter),
             ContainerRequest::Process(p) => self.process = Some(p),
             ContainerRequest::Ready => self.ready()?,
             ContainerRequest::Wait => return self.wait(listener),

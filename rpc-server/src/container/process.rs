@@ -9,18 +9,27 @@ use nix::unistd::{
     Gid, Uid, fchdir, getresgid, getresuid, setgroups, setresgid, setresuid, setsid,
 };
 use outrigger_protocol::process::{Capabilities, Process};
+use outrigger_protocol::seccomp::Filter;
 
 use super::console::Terminal;
 use super::root::Root;
 use crate::error::{Context, OpError, Result};
 use crate::sys::capability::{self, Sets};
-use crate::sys::{descriptor, process as sys};
+use crate::sys::{descriptor, process as sys, seccomp};
 
 /// Capabilities that a 64-bit set can hold.
 const CAPABILITIES: u32 = 64;
 
 /// Makes this process what the config's process is, all but the program.
-pub(super) fn apply(process: &Process, root: &Root, terminal: Option<Terminal>) -> Result<()> {
+///
+/// A filter is installed while there is still the privilege to do so; the calls that follow it here must
+/// be among those that it allows.
+pub(super) fn apply(
+    process: &Process,
+    root: &Root,
+    terminal: Option<Terminal>,
+    filter: Option<&Filter>,
+) -> Result<()> {
     if process.terminal != terminal.is_some() {
         return Err(OpError::refused("the process wants a terminal exactly if one was made"));
     }
@@ -42,6 +51,9 @@ pub(super) fn apply(process: &Process, root: &Root, terminal: Option<Terminal>) 
     become_user(process)?;
     // As runc has it: a directory that only the user may enter is tried again as the user.
     changed_directory.or_else(|_| change_directory(root, process))?;
+    if let Some(filter) = filter {
+        install(filter, available)?;
+    }
     if let Some(wanted) = &process.capabilities {
         set_capabilities(wanted, available)?;
     }
@@ -78,6 +90,21 @@ fn become_user(process: &Process) -> Result<()> {
         return Err(OpError::refused(format!("could not become user {uid} and group {gid}")));
     }
     Ok(())
+}
+
+/// Installs the filter of a process that may gain privileges later, which takes `CAP_SYS_ADMIN`.
+fn install(filter: &Filter, available: u64) -> Result<()> {
+    // The change of identity has kept the permitted set and emptied the effective one.
+    let sets = Sets { effective: available, permitted: available, inheritable: 0 };
+    capability::set(sets).during(|| format!("capset({sets:x?})"))?;
+    seccomp::install(filter).map_err(|errno| {
+        let hint = if errno == Errno::EACCES {
+            " (without CAP_SYS_ADMIN only with process.noNewPrivileges)"
+        } else {
+            ""
+        };
+        OpError::os(format!("seccomp{hint}"), errno)
+    })
 }
 
 /// Drops from the bounding set what the config does not list.

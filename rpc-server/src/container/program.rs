@@ -11,10 +11,12 @@ use nix::unistd::{AccessFlags, execve, faccessat};
 use outrigger_protocol::identity::Id;
 use outrigger_protocol::path::ContainerPath;
 use outrigger_protocol::process::{MAX_STRINGS, StringList};
+use outrigger_protocol::seccomp::Filter;
 
 use super::home;
 use super::root::file_type;
 use crate::error::{OpError, Result};
+use crate::sys::seccomp;
 
 /// Where programs are looked for when the environment has no PATH, as execvp(3) has it.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -61,6 +63,8 @@ pub(super) struct Program {
     file: CString,
     arguments: Vec<CString>,
     environment: Vec<CString>,
+    /// Installed just before.
+    filter: Option<Filter>,
 }
 
 impl Program {
@@ -71,7 +75,7 @@ impl Program {
             .first()
             .cloned()
             .ok_or_else(|| OpError::refused("the process has no arguments"))?;
-        Ok(Self { file, arguments, environment: split(&strings.environment)? })
+        Ok(Self { file, arguments, environment: split(&strings.environment)?, filter: None })
     }
 
     /// Finds its file, as the process' user in the process' directory: a missing program is an error of
@@ -111,6 +115,11 @@ impl Program {
         }))
     }
 
+    /// Has its system calls filtered from its first one on.
+    pub(super) fn filter_with(&mut self, filter: Option<Filter>) {
+        self.filter = filter;
+    }
+
     /// Gives it the home directory of its user, unless it has one: by now this is that user.
     pub(super) fn at_home(mut self, uid: Id) -> Self {
         if !self.environment.iter().any(|e| e.to_bytes().starts_with(b"HOME=")) {
@@ -126,6 +135,11 @@ impl Program {
 
     /// execve(2): comes back only with the reason why not.
     pub(super) fn execute(&self) -> OpError {
+        if let Some(filter) = &self.filter
+            && let Err(errno) = seccomp::install(filter)
+        {
+            return OpError::os("seccomp", errno);
+        }
         let outcome: Result<Infallible, Errno> =
             execve(&self.file, &self.arguments, &self.environment);
         let Err(errno) = outcome;

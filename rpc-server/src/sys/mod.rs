@@ -11,6 +11,7 @@ pub(crate) mod mount;
 pub(crate) mod net;
 pub(crate) mod pidfd;
 pub(crate) mod process;
+pub(crate) mod seccomp;
 pub(crate) mod spawn;
 pub(crate) mod terminal;
 
