@@ -6,15 +6,19 @@ use std::path::Path;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
+use crate::rootfs::playground;
+
 /// Runs a closure in a mount namespace of its own, whose mounts are shared among copies of them but not
-/// with the host. What it starts is in it too.
-pub fn in_private_mounts<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+/// with the host. What it starts is in it too. It gets a directory to play in.
+pub fn in_private_mounts<T: Send>(test: impl FnOnce(&Path) -> T + Send) -> T {
+    // Removed when the mounts in it are gone with their namespace.
+    let directory = playground();
     let run = || {
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         for kind in [MsFlags::MS_PRIVATE, MsFlags::MS_SHARED] {
             mount(None::<&str>, "/", None::<&str>, kind | MsFlags::MS_REC, None::<&str>).unwrap();
         }
-        test()
+        test(directory.path())
     };
     // A namespace is a thread's; the one that the test runs in may have others to run.
     std::thread::scope(|scope| match scope.spawn(run).join() {

@@ -95,13 +95,12 @@ fn a_later_option_wins_over_its_opposite() {
 #[test]
 fn mounts_below_a_source_come_along_only_if_asked_for() {
     needs_root!();
-    in_private_mounts(|| {
-        let source = playground();
-        mount_tmpfs(&source.path().join("sub"));
-        fs::write(source.path().join("sub/file"), "below\n").unwrap();
+    in_private_mounts(|source| {
+        mount_tmpfs(&source.join("sub"));
+        fs::write(source.join("sub/file"), "below\n").unwrap();
         for (option, expected) in [("bind", "no\n"), ("rbind", "below\n")] {
             let bundle = Bundle::shell("cat /mnt/sub/file 2>/dev/null || echo no");
-            let bundle = bundle.mount("/mnt", "bind", source.path(), &[option]);
+            let bundle = bundle.mount("/mnt", "bind", source, &[option]);
             assert_eq!(output(bundle), expected, "{option}");
         }
     });
@@ -110,12 +109,10 @@ fn mounts_below_a_source_come_along_only_if_asked_for() {
 #[test]
 fn recursive_options_are_for_the_mounts_below_too() {
     needs_root!();
-    in_private_mounts(|| {
-        let source = playground();
-        mount_tmpfs(&source.path().join("sub"));
+    in_private_mounts(|source| {
+        mount_tmpfs(&source.join("sub"));
         let script = "for d in /mnt /mnt/sub; do touch $d/x 2>/dev/null || echo $d refuses; done";
-        let with =
-            |option| Bundle::shell(script).mount("/mnt", "bind", source.path(), &["rbind", option]);
+        let with = |option| Bundle::shell(script).mount("/mnt", "bind", source, &["rbind", option]);
         assert_eq!(output(with("ro")), "/mnt refuses\n");
         assert_eq!(output(with("rro")), "/mnt refuses\n/mnt/sub refuses\n");
     });
@@ -187,20 +184,19 @@ fn a_tmpfs_has_its_mode_and_owner() {
 #[test]
 fn a_mount_in_the_container_does_not_appear_on_the_host() {
     needs_root!();
-    in_private_mounts(|| {
-        let source = playground();
-        mount_bind(source.path(), source.path());
-        fs::create_dir(source.path().join("sub")).unwrap();
+    in_private_mounts(|source| {
+        mount_bind(source, source);
+        fs::create_dir(source.join("sub")).unwrap();
         let script =
             "mount -t tmpfs t /mnt/sub && mount -t tmpfs t /var && echo mounted; sleep 1000";
         for options in [&["rbind"][..], &["rbind", "rprivate"], &["rbind", "rslave"]] {
             let bundle = Bundle::shell(script).privileged();
-            let bundle = bundle.mount("/mnt", "bind", source.path(), options);
+            let bundle = bundle.mount("/mnt", "bind", source, options);
             let container = Container::of(bundle);
             let outcome = container.run_detached().succeeded();
             host::wait_until("it has mounted", || outcome.stdout() == "mounted\n");
             let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-            assert!(!table.contains(&format!("{}/sub", source.path().display())), "{options:?}");
+            assert!(!table.contains(&format!("{}/sub", source.display())), "{options:?}");
             let _ = container.delete_by_force().succeeded();
             container.assert_nothing_left();
         }
@@ -210,9 +206,8 @@ fn a_mount_in_the_container_does_not_appear_on_the_host() {
 #[test]
 fn a_mount_on_the_host_appears_in_a_slave_only() {
     needs_root!();
-    in_private_mounts(|| {
-        let source = playground();
-        mount_bind(source.path(), source.path());
+    in_private_mounts(|source| {
+        mount_bind(source, source);
         for (number, (option, expected)) in
             [("rslave", "seen\n"), ("rprivate", "no\n")].iter().enumerate()
         {
@@ -222,13 +217,13 @@ fn a_mount_on_the_host_appears_in_a_slave_only() {
                 cat /mnt/{sub}/file 2>/dev/null || echo no"
             );
             let bundle = Bundle::shell(&script);
-            let bundle = bundle.mount("/mnt", "bind", source.path(), &["rbind", option]);
+            let bundle = bundle.mount("/mnt", "bind", source, &["rbind", option]);
             let container = Container::of(bundle);
             let outcome = container.run_detached().succeeded();
             host::wait_until("it runs", || outcome.stdout() == "ready\n");
-            mount_tmpfs(&source.path().join(&sub));
-            fs::write(source.path().join(&sub).join("file"), "seen\n").unwrap();
-            fs::write(source.path().join(format!("go{number}")), "").unwrap();
+            mount_tmpfs(&source.join(&sub));
+            fs::write(source.join(&sub).join("file"), "seen\n").unwrap();
+            fs::write(source.join(format!("go{number}")), "").unwrap();
             container.wait_for("stopped");
             assert_eq!(outcome.stdout(), format!("ready\n{expected}"), "{option}");
         }

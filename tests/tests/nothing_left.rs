@@ -183,7 +183,7 @@ fn kill_at_every_step(container: &Container, victim: Victim, steps: u32) {
         let _ = container.delete_by_force().succeeded();
         reaper.assert_no_process_left();
         container.assert_nothing_left();
-        if step % 10 == 0 {
+        if step.is_multiple_of(10) {
             let _ = container.create().succeeded();
             let _ = container.delete_by_force().succeeded();
         }

@@ -125,7 +125,7 @@ fn a_range_without_newuidmap_is_a_clear_error() {
     needs_root!();
     needs_program!("newuidmap");
     ours_only!("has other words");
-    in_private_mounts(|| {
+    in_private_mounts(|_| {
         mount_bind(Path::new("/dev/null"), Path::new("/usr/bin/newuidmap"));
         let (_user, container) = container(|user| {
             Bundle::new().args(&["true"]).rootless(user).with(|config| map_range(config, user))

@@ -5,7 +5,7 @@ use outrigger_tests::{Bundle, Container, needs_root, ours_only, output, run};
 use serde_json::{Value, json};
 
 /// Everything is allowed but what `rules` say.
-fn with_rules(bundle: Bundle, rules: Value) -> Bundle {
+fn with_rules(bundle: Bundle, rules: &Value) -> Bundle {
     bundle.with(|config| {
         config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules});
     })
@@ -30,7 +30,7 @@ fn shell(script: &str) -> Bundle {
 #[test]
 fn a_call_fails_with_the_errno_of_its_rule() {
     needs_root!();
-    let text = output(with_rules(shell(MKDIR), mkdir_fails_with(28)));
+    let text = output(with_rules(shell(MKDIR), &mkdir_fails_with(28)));
     assert!(text.contains("No space left on device"), "{text}");
     assert!(text.contains("Seccomp:\t2"), "{text}");
 }
@@ -45,7 +45,7 @@ fn without_a_profile_there_is_no_filter() {
 #[test]
 fn a_process_that_may_gain_privileges_is_filtered_too() {
     needs_root!();
-    let bundle = with_rules(shell(MKDIR), mkdir_fails_with(28));
+    let bundle = with_rules(shell(MKDIR), &mkdir_fails_with(28));
     let text = output(bundle.with(|config| config["process"]["noNewPrivileges"] = json!(false)));
     assert!(text.contains("No space left on device") && text.contains("Seccomp:\t2"), "{text}");
 }
@@ -54,7 +54,7 @@ fn a_process_that_may_gain_privileges_is_filtered_too() {
 fn an_ordinary_user_without_capabilities_is_filtered_too() {
     needs_root!();
     for no_new_privileges in [true, false] {
-        let bundle = with_rules(shell(MKDIR), mkdir_fails_with(28)).with(|config| {
+        let bundle = with_rules(shell(MKDIR), &mkdir_fails_with(28)).with(|config| {
             config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
             config["process"]["capabilities"] = json!({});
             config["process"]["noNewPrivileges"] = json!(no_new_privileges);
@@ -73,7 +73,7 @@ fn arguments_of_a_call_are_looked_at() {
     let rule = json!([{"names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28,
         "args": [{"index": 1, "value": 15, "op": "SCMP_CMP_EQ"}]}]);
     let script = "trap 'echo hangup' HUP; kill -HUP $$; kill -TERM $$ 2>&1; echo alive";
-    let text = output(with_rules(shell(script), rule));
+    let text = output(with_rules(shell(script), &rule));
     assert!(text.contains("hangup") && text.contains("alive"), "{text}");
     assert!(text.contains("No space left on device"), "{text}");
 }
@@ -82,7 +82,7 @@ fn arguments_of_a_call_are_looked_at() {
 fn a_killed_process_is_seen_as_killed() {
     needs_root!();
     let rule = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}]);
-    let bundle = with_rules(shell(""), rule);
+    let bundle = with_rules(shell(""), &rule);
     let outcome = run(bundle.args(&["mkdir", "/tmp/x"]));
     assert_eq!(outcome.code(), Some(128 + 31));
 }
@@ -90,7 +90,7 @@ fn a_killed_process_is_seen_as_killed() {
 #[test]
 fn the_filter_is_there_after_start_as_after_run() {
     needs_root!();
-    let container = Container::of(with_rules(shell(MKDIR), mkdir_fails_with(28)));
+    let container = Container::of(with_rules(shell(MKDIR), &mkdir_fails_with(28)));
     let created = container.create().succeeded();
     let _ = container.start().succeeded();
     container.wait_for("stopped");
@@ -104,7 +104,7 @@ fn s01_a_profile_that_forbids_what_a_start_needs_fails_and_does_not_hang() {
     for call in ["execve", "write", "close", "exit_group", "futex", "openat", "read"] {
         for action in ["SCMP_ACT_KILL_PROCESS", "SCMP_ACT_ERRNO"] {
             let rule = json!([{"names": [call], "action": action}]);
-            let bundle = with_rules(Bundle::new().args(&["true"]), rule);
+            let bundle = with_rules(Bundle::new().args(&["true"]), &rule);
             // Some of them are not needed by so small a program.
             let outcome = run(bundle);
             assert!(outcome.code().is_some(), "{call} {action}");
