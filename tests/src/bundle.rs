@@ -162,7 +162,7 @@ impl Default for Bundle {
 }
 
 fn directory() -> TempDir {
-    let directory = tempfile::Builder::new().prefix("outrigger-bundle").tempdir().unwrap();
+    let directory = tempfile::Builder::new().prefix("outrigger-test-bundle").tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     directory
 }

@@ -20,7 +20,7 @@ impl TempRoot {
     /// There is no room.
     #[must_use]
     pub fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("outrigger-root").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("outrigger-test-root").tempdir().unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for name in ["masked", "readonly", "tmpfs"] {
             fs::create_dir(directory.path().join(name)).unwrap();

@@ -34,7 +34,7 @@ impl Rootfs {
     }
 
     fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("outrigger-rootfs").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("outrigger-test-rootfs").tempdir().unwrap();
         furnish(directory.path());
         Self { directory }
     }
@@ -67,7 +67,7 @@ pub(crate) fn furnish(root: &Path) {
 /// A directory for a test to play in, that other users may enter; removed when dropped.
 #[must_use]
 pub fn playground() -> TempDir {
-    let directory = tempfile::Builder::new().prefix("outrigger-test").tempdir().unwrap();
+    let directory = tempfile::Builder::new().prefix("outrigger-test-dir").tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     directory
 }

@@ -99,7 +99,7 @@ fn reachable(program: &Path) -> (PathBuf, Option<Arc<TempDir>>) {
 }
 
 fn private_directory() -> TempDir {
-    let directory = tempfile::Builder::new().prefix("outrigger-state").tempdir().unwrap();
+    let directory = tempfile::Builder::new().prefix("outrigger-test-state").tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
     directory
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use outrigger_tests::expect::has_capability;
 use outrigger_tests::{
-    Bundle, Container, Runtime, deviation, needs_capability, needs_root, output, run, skip,
+    Bundle, Container, deviation, needs_capability, needs_root, output, run, skip,
 };
 use serde_json::{Value, json};
 
@@ -361,10 +361,9 @@ fn no_signal_is_ignored_whatever_the_caller_ignores() {
     for status in status_after_run_and_create() {
         assert!(status.contains("SigIgn:\t0000000000000000\n"), "{status}");
     }
-    let ended = Bundle::new().args(&["grep", "SigIgn", "/proc/self/status"]);
-    let outcome = Runtime::under_test().call(&["run"]).bundle(ended.path()).arg("ignoring");
-    let outcome = outcome.by_shell("trap '' INT QUIT HUP PIPE").finish().succeeded();
-    assert_eq!(outcome.stdout(), "SigIgn:\t0000000000000000\n");
+    let container = Container::of(Bundle::new().args(&["grep", "SigIgn", "/proc/self/status"]));
+    let call = container.foreground().by_shell("trap '' INT QUIT HUP PIPE");
+    assert_eq!(call.finish().succeeded().stdout(), "SigIgn:\t0000000000000000\n");
 }
 
 #[test]
