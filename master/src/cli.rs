@@ -79,8 +79,18 @@ pub(crate) enum Command {
     Delete(DeleteArgs),
     /// List containers
     List(ListArgs),
+    /// Make a container's processes stand still
+    Pause(IdArgs),
+    /// Let a paused container's processes go on
+    Resume(IdArgs),
     /// Write a config.json to start from
     Spec(SpecArgs),
+    /// List the processes of a container
+    Ps(PsArgs),
+    /// Print what a container uses, and that it ran out of memory, as JSON
+    Events(EventsArgs),
+    /// Change the limits of a container
+    Update(Box<UpdateArgs>),
     /// Show what would be asked of the helper to create a container, without creating it
     Plan(PlanArgs),
 }
@@ -176,6 +186,84 @@ pub(crate) struct SpecArgs {
     /// With a root that is a read-only view of this host's own system
     #[arg(long)]
     pub(crate) host_root: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Name of the container
+    pub(crate) id: String,
+    /// Format of the list: a table of ps(1), or a JSON array of pids
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// Options for ps(1), which must print the column PID; -ef without any
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PS_OPTION")]
+    pub(crate) options: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Name of the container
+    pub(crate) id: String,
+    /// Print what it uses now and end
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// Time between two lines, as 500ms or 5s
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub(crate) interval: String,
+}
+
+/// What is not given stays as it is.
+#[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
+pub(crate) struct UpdateArgs {
+    /// Name of the container
+    pub(crate) id: String,
+    /// JSON file with the members of linux.resources to change, - for stdin; other options do not
+    /// count then, and device rules stay
+    #[arg(short, long, value_name = "FILE", visible_alias = "from-file")]
+    pub(crate) resources: Option<PathBuf>,
+    /// Weight of block I/O, 10 to 1000
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) blkio_weight: Option<u16>,
+    /// Period of the processor quota, in microseconds
+    #[arg(long, value_name = "TIME")]
+    pub(crate) cpu_period: Option<u64>,
+    /// Processor time in each period, in microseconds
+    #[arg(long, value_name = "TIME")]
+    pub(crate) cpu_quota: Option<i64>,
+    /// Processor time above the quota that may be used when it was saved before
+    #[arg(long, value_name = "TIME")]
+    pub(crate) cpu_burst: Option<u64>,
+    /// Weight of processor time
+    #[arg(long, value_name = "SHARES", visible_alias = "cpu-shares")]
+    pub(crate) cpu_share: Option<u64>,
+    /// Period of real-time processes, in microseconds
+    #[arg(long, value_name = "TIME")]
+    pub(crate) cpu_rt_period: Option<u64>,
+    /// Time of real-time processes in each period, in microseconds
+    #[arg(long, value_name = "TIME")]
+    pub(crate) cpu_rt_runtime: Option<i64>,
+    /// 1 to run only when nothing else does
+    #[arg(long, value_name = "0|1")]
+    pub(crate) cpu_idle: Option<i64>,
+    /// Processors to run on
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_cpus: Option<String>,
+    /// Memory nodes to use
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_mems: Option<String>,
+    /// Limit of memory: bytes, or with a unit as in 64M
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Memory that is left when others need some
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory_reservation: Option<String>,
+    /// Limit of memory and swap together, -1 for none
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory_swap: Option<String>,
+    /// Most processes
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pids_limit: Option<i64>,
 }
 
 #[derive(Debug, Args)]

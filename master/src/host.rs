@@ -59,6 +59,9 @@ impl Host {
     /// A config whose cgroup path cannot be used is left for the plan to refuse.
     pub(crate) fn probe_cgroups(&mut self, spec: &Spec, id: &str) {
         let privileged = self.is_privileged();
+        if spec.linux().as_ref().is_some_and(|l| l.resources().is_some()) {
+            self.probe_controllers();
+        }
         let Ok(place) = cgroup::Place::from_spec(spec.linux().as_ref()) else { return };
         if place == cgroup::Place::Default {
             return;
@@ -67,6 +70,14 @@ impl Host {
             if let Some(path) = place.path(hierarchy, id, privileged) {
                 hierarchy.existing = hierarchy.count_existing(&path);
             }
+        }
+    }
+
+    /// Looks up which controllers of version 2 there are.
+    pub(crate) fn probe_controllers(&mut self) {
+        let privileged = self.is_privileged();
+        for hierarchy in self.cgroups.iter_mut().filter(|h| h.writable) {
+            hierarchy.probe_controllers(privileged);
         }
     }
 
@@ -109,6 +120,7 @@ mod tests {
                 own: "/".into(),
                 writable: true,
                 existing: 0,
+                available: Vec::new(),
             }],
         };
         for (linux, expected) in [

@@ -121,7 +121,7 @@ fn build(
 ) -> Result<Built> {
     container.write_state(&state)?;
     let (ours, theirs) = socket_pair()?;
-    host.spawn(plan.cgroup.as_ref(), &plan.spawn, &theirs)?;
+    host.spawn(plan.cgroup.as_ref(), &plan.limits, &plan.spawn, &theirs)?;
     drop(theirs);
     let mut side = ContainerSide::new(ours);
     // The requests are on their way before the container side lives. If it never does, the host side

@@ -47,6 +47,7 @@ mod error;
 pub mod frame;
 pub mod identity;
 mod kind;
+pub mod limits;
 pub mod mount;
 pub mod node;
 pub mod path;

@@ -234,6 +234,62 @@ checked_bytes!(
     }
 );
 
+/// The controllers whose files may be written.
+const CONTROLLERS: [&[u8]; 11] = [
+    b"memory.",
+    b"cpu.",
+    b"cpuset.",
+    b"pids.",
+    b"io.",
+    b"blkio.",
+    b"hugetlb.",
+    b"net_cls.",
+    b"net_prio.",
+    b"rdma.",
+    b"misc.",
+];
+
+checked_bytes!(
+    /// The name of a control file: that of a controller, a dot, then letters, digits, `_`, `-` and
+    /// `.`, at most 64 bytes. The cgroup's own files (`cgroup.procs`) and device rules are none.
+    ControlFile,
+    |name| {
+        bounded(name, 64)?;
+        let ok = |b: &u8| b.is_ascii_alphanumeric() || b"_-.".contains(b);
+        let is_known = CONTROLLERS.iter().any(|c| name.strip_prefix(*c).is_some_and(|n| !n.is_empty()));
+        if is_known && name.iter().all(ok) { Ok(()) } else { Err(Invalid::Character) }
+    }
+);
+
+checked_bytes!(
+    /// The value written to a control file: one line of printable ASCII, at most 1024 bytes.
+    ControlValue,
+    |value| {
+        bounded(value, 1024)?;
+        let ok = |b: &u8| b.is_ascii_graphic() || *b == b' ';
+        if value.iter().all(ok) { Ok(()) } else { Err(Invalid::Character) }
+    }
+);
+
+checked_bytes!(
+    /// The path of a member of the config, shown when it cannot be honoured: printable ASCII, at most
+    /// 160 bytes.
+    FieldName,
+    |name| {
+        bounded(name, 160)?;
+        if name.iter().all(u8::is_ascii_graphic) { Ok(()) } else { Err(Invalid::Character) }
+    }
+);
+
+impl ControlFile {
+    /// The controller that it belongs to.
+    #[must_use]
+    pub fn controller(&self) -> &str {
+        let name = std::str::from_utf8(&self.0).unwrap_or_default();
+        name.split_once('.').map_or(name, |(controller, _)| controller)
+    }
+}
+
 impl ContainerPath {
     /// `/`.
     #[must_use]
@@ -312,6 +368,41 @@ mod tests {
         assert!(crate::codec::decode::<MountWord>(&bytes).is_ok());
         let error = crate::codec::decode::<ContainerPath>(&bytes).unwrap_err();
         assert!(error.to_string().contains("ContainerPath is not an absolute path"), "{error}");
+    }
+
+    #[test]
+    fn control_file_is_one_of_a_known_controller() {
+        for good in ["memory.max", "io.bfq.weight", "hugetlb.2MB.max", "net_cls.classid", "cpu.max"]
+        {
+            let file = ControlFile::new(good).unwrap();
+            assert_eq!(Some(file.controller()), good.split('.').next());
+        }
+        for bad in [
+            "",
+            "memory",
+            "memory.",
+            "cgroup.procs",
+            "cgroup.subtree_control",
+            "devices.allow",
+            "freezer.state",
+            "tasks",
+            "release_agent",
+            "memory./x",
+            "../memory.max",
+            "x/memory.max",
+            "memory.max\n",
+            "Memory.max",
+        ] {
+            assert!(ControlFile::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn control_value_is_one_line() {
+        assert!(ControlValue::new("8:0 rbps=1 wbps=max").is_ok());
+        for bad in ["", "1\n2", "1\0", "\u{e9}"] {
+            assert!(ControlValue::new(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -75,6 +75,10 @@ pub const HOST: &[Rule<H, HostPhase>] = {
         rule(H::Commit, &[Spawned], 1, Some(Committed)),
         rule(H::Signal, &[Prepare, Spawned], u32::MAX, None),
         rule(H::RemoveCgroup, &[Prepare, Spawned], MAX_ITEMS, None),
+        rule(H::UpdateCgroup, &[Prepare], MAX_ITEMS, None),
+        rule(H::Freeze, &[Prepare], MAX_ITEMS, None),
+        rule(H::SignalCgroup, &[Prepare], MAX_ITEMS, None),
+        rule(H::SignalEach, &[Prepare], MAX_ITEMS, None),
     ]
 };
 
@@ -259,7 +263,7 @@ mod tests {
     fn every_cell_of_the_host_table() {
         use HostPhase::{Committed, Hello, Prepare, Spawned};
         let cells = visit_every_cell(H::ALL, &[Hello, Prepare, Spawned, Committed]);
-        assert_eq!(cells, (8, 16));
+        assert_eq!(cells, (12, 28));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::{CreateCgroup, RemoveCgroup};
 use crate::identity::IdMap;
 use crate::kind::vocabulary;
+use crate::limits::{Freeze, SignalCgroup, SignalEach, UpdateCgroup};
 use crate::mount::{Mount, Propagation};
 use crate::node::{Mkdir, Mknod, Symlink, Touch};
 use crate::path::{ContainerPath, HostPath, RelativePath, SysctlValue, UtsName};
@@ -31,6 +32,14 @@ vocabulary! {
         Signal(Signal),
         /// Remove a container's cgroups.
         RemoveCgroup(RemoveCgroup),
+        /// Set limits of a container's cgroups.
+        UpdateCgroup(UpdateCgroup),
+        /// Make the members of a container's cgroups stand still, or go on.
+        Freeze(Freeze),
+        /// Send a signal to all members of a container's cgroups.
+        SignalCgroup(SignalCgroup),
+        /// Send a signal to some processes proven to be those meant.
+        SignalEach(SignalEach),
     }
 }
 

@@ -24,6 +24,21 @@ impl OpError {
         Self { operation: String::new(), cause: Cause::Refused(why.into()) }
     }
 
+    /// Whether the kernel refused for this reason.
+    pub(crate) fn is(&self, errno: Errno) -> bool {
+        matches!(self.cause, Cause::Errno(code) if code == errno as i32)
+    }
+
+    /// The same, told as part of something larger: `prefix` is put before it.
+    pub(crate) fn within(mut self, prefix: impl Into<String>) -> Self {
+        let place = match &mut self.cause {
+            Cause::Refused(why) if self.operation.is_empty() => why,
+            _ => &mut self.operation,
+        };
+        place.insert_str(0, &prefix.into());
+        self
+    }
+
     /// The failure as it is told to the master.
     pub(crate) fn into_failure(self, request: &str) -> Failure {
         let cause = match self.cause {

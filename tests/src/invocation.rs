@@ -46,6 +46,12 @@ impl Invocation {
         self
     }
 
+    /// With more arguments.
+    #[must_use]
+    pub fn args(self, arguments: &[&str]) -> Self {
+        arguments.iter().fold(self, Self::arg)
+    }
+
     /// With a bundle.
     #[must_use]
     pub fn bundle(self, path: &Path) -> Self {

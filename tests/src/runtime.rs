@@ -12,11 +12,17 @@ use crate::invocation::Invocation;
 use crate::rootfs::playground;
 use crate::user::TempUser;
 
+/// Where the state directory is in its temporary one: deep enough that a runtime which takes `..` for
+/// the name of a container, and deletes it, finds nothing there but what the test has made.
+const STATE: &str = "a/b/state";
+
 /// A runtime with a state directory of its own, removed when the last copy is dropped.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     program: PathBuf,
-    root: Arc<TempDir>,
+    /// Removed with the last copy.
+    _directory: Arc<TempDir>,
+    state: PathBuf,
     user: Option<Arc<TempUser>>,
     /// Keeps the copy that the user calls.
     _copy: Option<Arc<TempDir>>,
@@ -27,17 +33,19 @@ impl Runtime {
     #[must_use]
     pub fn under_test() -> Self {
         let root = Arc::new(private_directory());
-        Self { program: runtime_program(), root, user: None, _copy: None }
+        let state = root.path().join(STATE);
+        Self { program: runtime_program(), _directory: root, state, user: None, _copy: None }
     }
 
     /// The runtime under test, used by another user.
     #[must_use]
     pub fn used_by(user: &Arc<TempUser>) -> Self {
         let root = private_directory();
-        chown(root.path(), Some(user.uid()), Some(user.gid())).unwrap();
+        chown(root.path().join(STATE), Some(user.uid()), Some(user.gid())).unwrap();
         let (program, copy) = reachable(&runtime_program());
         let user = Some(Arc::clone(user));
-        Self { program, root: Arc::new(root), user, _copy: copy }
+        let state = root.path().join(STATE);
+        Self { program, _directory: Arc::new(root), state, user, _copy: copy }
     }
 
     /// Its program.
@@ -49,7 +57,7 @@ impl Runtime {
     /// Its state directory.
     #[must_use]
     pub fn root(&self) -> &Path {
-        self.root.path()
+        &self.state
     }
 
     /// Who uses it, if that is not who runs the test.
@@ -74,8 +82,9 @@ impl Runtime {
     /// The containers that it knows of, by their directories.
     #[must_use]
     pub fn known(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.root()).unwrap();
-        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+        // A runtime may have removed it all, which is for the test to find.
+        let entries = fs::read_dir(self.root()).into_iter().flatten().flatten();
+        entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect()
     }
 }
 
@@ -100,7 +109,10 @@ fn reachable(program: &Path) -> (PathBuf, Option<Arc<TempDir>>) {
 
 fn private_directory() -> TempDir {
     let directory = tempfile::Builder::new().prefix("outrigger-test-state").tempdir().unwrap();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(directory.path().join(STATE)).unwrap();
+    let closed = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(directory.path().join(STATE), closed).unwrap();
     directory
 }
 

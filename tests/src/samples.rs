@@ -3,6 +3,9 @@
 
 use outrigger_protocol::cgroup::{Cgroups, CreateCgroup, RemoveCgroup};
 use outrigger_protocol::identity::Id;
+use outrigger_protocol::limits::{
+    Freeze, Processes, Settings, SignalCgroup, SignalEach, UpdateCgroup,
+};
 use outrigger_protocol::mount::{
     AttrChange, FsOptions, FsType, Mount, MountAttr, NewMount, Propagation, PropagationKind,
 };
@@ -51,6 +54,20 @@ pub fn host(kind: HostKind) -> HostRequest {
         HostKind::Signal => HostRequest::Signal(Signal { pid: 1, start_time: 0, signal: 9 }),
         HostKind::RemoveCgroup => {
             HostRequest::RemoveCgroup(RemoveCgroup { groups: Cgroups::default() })
+        }
+        HostKind::UpdateCgroup => HostRequest::UpdateCgroup(UpdateCgroup {
+            groups: Cgroups::default(),
+            settings: Settings::default(),
+        }),
+        // There is no freezer and no member where there is no cgroup: both are refused.
+        HostKind::Freeze => {
+            HostRequest::Freeze(Freeze { groups: Cgroups::default(), frozen: true })
+        }
+        HostKind::SignalCgroup => {
+            HostRequest::SignalCgroup(SignalCgroup { groups: Cgroups::default(), signal: 9 })
+        }
+        HostKind::SignalEach => {
+            HostRequest::SignalEach(SignalEach { processes: Processes::default(), signal: 9 })
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Hierarchy {
     pub(crate) writable: bool,
     /// How many leading components of the container's path exist, where that was looked up.
     pub(crate) existing: u16,
+    /// The controllers that version 2 can hand down here, where that was looked up.
+    pub(crate) available: Vec<String>,
 }
 
 impl Hierarchy {
@@ -40,6 +42,23 @@ impl Hierarchy {
     /// Whether it has a version 1 controller.
     pub(crate) fn controls(&self, controller: &str) -> bool {
         self.version == CgroupVersion::V1 && self.name.split(',').any(|c| c == controller)
+    }
+
+    /// Whether it has a controller of version 2 for the cgroups made here.
+    pub(crate) fn hands_down(&self, controller: &str) -> bool {
+        self.version == CgroupVersion::V2 && self.available.iter().any(|c| c == controller)
+    }
+
+    /// Looks up the controllers of version 2: for root those of the whole hierarchy, for others those
+    /// that were delegated with the own cgroup.
+    pub(crate) fn probe_controllers(&mut self, privileged: bool) {
+        if self.version == CgroupVersion::V1 {
+            return;
+        }
+        let own = self.own.strip_prefix("/").unwrap_or(&self.own);
+        let place = if privileged { self.mount.clone() } else { self.mount.join(own) };
+        let words = std::fs::read_to_string(place.join("cgroup.controllers")).unwrap_or_default();
+        self.available = words.split_ascii_whitespace().map(str::to_owned).collect();
     }
 
     /// The leading components of `path` that are cgroups now.
@@ -143,7 +162,15 @@ impl Membership<'_> {
         } else {
             version == CgroupVersion::V2 && is_delegated(&here)
         };
-        Some(Hierarchy { version, name: self.name.to_owned(), mount, own, writable, existing: 0 })
+        Some(Hierarchy {
+            version,
+            name: self.name.to_owned(),
+            mount,
+            own,
+            writable,
+            existing: 0,
+            available: Vec::new(),
+        })
     }
 }
 
@@ -276,6 +303,7 @@ mod tests {
             own: PathBuf::from("/"),
             writable: true,
             existing: 0,
+            available: Vec::new(),
         };
         for (path, expected) in [("a/b/c/d", 2), ("x/a", 0), ("a/file", 1), ("a/b", 2)] {
             assert_eq!(hierarchy.count_existing(Path::new(path)), expected, "{path}");

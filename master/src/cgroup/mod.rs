@@ -4,19 +4,24 @@
 mod bpf;
 mod devices;
 mod exceptions;
+pub(crate) mod freezer;
 pub(crate) mod layout;
+pub(crate) mod resources;
+pub(crate) mod statistics;
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::Linux;
 use outrigger_protocol::cgroup::{Cgroup, CgroupVersion, Cgroups, CreateCgroup, Devices};
+use outrigger_protocol::limits::Setting;
 use outrigger_protocol::path::{HostPath, RelativePath};
 
 use crate::host::Host;
 use crate::plan::Problems;
 pub(crate) use exceptions::Shown as ShownRule;
 use layout::Hierarchy;
+use resources::Controllers;
 
 /// The cgroup that holds those of containers whose config names none; removed when it is empty.
 const PARENT: &str = "outrigger";
@@ -79,8 +84,8 @@ impl Place {
     }
 }
 
-/// Plans the container's cgroups. Where none can be made that is fine: a config that asks for limits has
-/// been refused before.
+/// Plans the container's cgroups. Where none can be made that is fine, unless the config asks for limits:
+/// [`limits`] refuses those.
 pub(crate) fn plan(
     linux: Option<&Linux>,
     host: &Host,
@@ -114,6 +119,19 @@ pub(crate) fn plan(
     let groups = Cgroups::try_from(groups);
     let groups = problems.check(format_args!("linux.cgroupsPath"), groups)?;
     Some(CreateCgroup { groups, devices })
+}
+
+/// Plans what is written to them.
+pub(crate) fn limits(
+    linux: Option<&Linux>,
+    host: &Host,
+    cgroup: Option<&CreateCgroup>,
+    problems: &mut Problems,
+) -> Vec<Setting> {
+    let Some(resources) = linux.and_then(|l| l.resources().as_ref()) else { return Vec::new() };
+    let none = Cgroups::default();
+    let groups = cgroup.map_or(&none, |c| &c.groups);
+    resources::plan(resources, &Controllers::of(groups, &host.cgroups), problems)
 }
 
 /// How the devices are restricted: by the version 1 controller if there is one, else by a program.
@@ -157,6 +175,7 @@ mod tests {
             own: own.into(),
             writable: true,
             existing: 0,
+            available: Vec::new(),
         }
     }
 

@@ -22,6 +22,9 @@ use crate::sys::pidfd;
 /// How long a killed process may take to be gone, in milliseconds.
 const GONE_WITHIN: u16 = 10_000;
 
+/// How long one does take unless something holds it.
+const USUALLY_GONE_WITHIN: u16 = 200;
+
 /// `delete`: removes what is left of a container; with `--force` whatever state it is in, and without a
 /// word if there is none.
 pub(crate) fn delete(global: &Global, args: &DeleteArgs) -> Result<()> {
@@ -85,6 +88,11 @@ fn stop(
     let signal = request::Signal { pid, start_time, signal: Signal::SIGKILL as i32 };
     host.signal(signal).with_context(|| format!("kill container \"{id}\""))?;
     let mut gone = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    let at_once = if status == Status::Paused { 0 } else { USUALLY_GONE_WITHIN };
+    if poll(&mut gone, PollTimeout::from(at_once)) == Ok(0) {
+        // What stands still, here or in a cgroup below, cannot end: the removal thaws.
+        host.remove_cgroups(&state.cgroups)?;
+    }
     match poll(&mut gone, PollTimeout::from(GONE_WITHIN)) {
         Ok(1..) => Ok(()),
         Ok(_) => bail!("container \"{id}\": process {pid} does not end after SIGKILL"),

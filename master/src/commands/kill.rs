@@ -5,29 +5,63 @@ use outrigger_protocol::request;
 
 use crate::cli::{Global, KillArgs};
 use crate::container::id::ContainerId;
-use crate::container::state::ProcessIdentity;
-use crate::container::status::Status;
+use crate::container::members;
+use crate::container::state::{ProcessIdentity, State};
+use crate::container::status::{Status, start_time};
 use crate::container::store::Store;
-use crate::helper::Helper;
+use crate::helper::{Helper, HostSide};
 
-/// `kill`: sends a signal to the container's process.
+/// `kill`: sends a signal to the container's process, with `--all` to all of its processes.
 pub(crate) fn kill(global: &Global, args: &KillArgs) -> Result<()> {
-    if args.all {
-        bail!("--all: not supported yet: a signal goes to the container's process");
-    }
     let signal = parse_signal(&args.signal)?;
     let id = ContainerId::parse(&args.id)?;
     let mut helper = Helper::start()?;
     let container = Store::open(global.root.as_deref())?.get(&id)?;
     let state = container.read_state()?;
-    if !matches!(container.status(&state), Status::Created | Status::Running) {
-        // Engines look for these words.
-        bail!("container not running");
-    }
-    let ProcessIdentity { pid, start_time } = state.process.context("container not running")?;
-    let outcome = helper.host.signal(request::Signal { pid, start_time, signal });
+    let status = container.status(&state);
+    let outcome = if args.all {
+        signal_all(&mut helper.host, &state, status, signal)
+    } else {
+        signal_process(&mut helper.host, &state, status, signal)
+    };
     drop(helper);
     outcome
+}
+
+fn signal_process(host: &mut HostSide, state: &State, status: Status, signal: i32) -> Result<()> {
+    let ProcessIdentity { pid, start_time } = match state.process {
+        Some(process) if is_alive(status) => process,
+        // Engines look for these words.
+        _ => bail!("container not running"),
+    };
+    host.signal(request::Signal { pid, start_time, signal })?;
+    if status == Status::Paused && signal == Signal::SIGKILL as i32 {
+        // Version 1 lets nothing end that stands still.
+        host.freeze(&state.cgroups, false)?;
+    }
+    Ok(())
+}
+
+fn is_alive(status: Status) -> bool {
+    matches!(status, Status::Created | Status::Running | Status::Paused)
+}
+
+/// Processes may outlive the container's first one, so with cgroups its status does not matter.
+fn signal_all(host: &mut HostSide, state: &State, status: Status, signal: i32) -> Result<()> {
+    if !state.cgroups.is_empty() {
+        return host.signal_cgroups(&state.cgroups, signal);
+    }
+    if signal == Signal::SIGKILL as i32 && members::has_own_pid_namespace(state)? {
+        // With the first process of a pid namespace the kernel ends all others.
+        return signal_process(host, state, status, signal);
+    }
+    if !is_alive(status) {
+        bail!("container not running");
+    }
+    // One that has just ended needs no signal any more.
+    let identified = |pid: i32| Some((pid, start_time(pid).ok()?));
+    let processes: Vec<_> = members::of(state)?.into_iter().filter_map(identified).collect();
+    host.signal_each(&processes, signal)
 }
 
 /// A signal by number or by name, with or without SIG, in either case.

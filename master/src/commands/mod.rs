@@ -4,15 +4,19 @@
 mod console_socket;
 mod create;
 mod delete;
+mod events;
 mod kill;
 mod list;
+mod pause;
 mod pid_file;
 mod plan;
+mod ps;
 mod report;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::io::{self, Write};
 
@@ -32,6 +36,11 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Start(args) => start::start(global, args)?,
         Command::Kill(args) => kill::kill(global, args)?,
         Command::Delete(args) => delete::delete(global, args)?,
+        Command::Pause(args) => pause::pause(global, args)?,
+        Command::Resume(args) => pause::resume(global, args)?,
+        Command::Ps(args) => ps::ps(global, args)?,
+        Command::Events(args) => events::events(global, args)?,
+        Command::Update(args) => update::update(global, args)?,
         Command::Plan(args) => plan::plan(args)?,
     }
     Ok(0)

@@ -3,6 +3,7 @@
 
 pub(crate) mod id;
 mod lock;
+pub(crate) mod members;
 mod root;
 pub(crate) mod start_socket;
 pub(crate) mod state;

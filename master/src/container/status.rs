@@ -11,6 +11,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 
 use super::state::{Intent, ProcessIdentity, State};
 use super::store::START_SOCKET;
+use crate::cgroup::freezer;
 
 /// The states of the runtime specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) enum Status {
     Created,
     /// The program runs.
     Running,
+    /// The program runs, or would if it did not stand still.
+    Paused,
     /// The process is gone.
     Stopped,
 }
@@ -32,6 +35,7 @@ impl Status {
             Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
         }
     }
@@ -58,6 +62,7 @@ pub(super) fn derive(
         (None, _) => Status::Stopped,
         (Some(process), _) if !is_alive(process) => Status::Stopped,
         (Some(_), Intent::Creating) => Status::Creating,
+        (Some(_), Intent::Created) if freezer::is_frozen(&state.cgroups) => Status::Paused,
         (Some(_), Intent::Created) if waits_for_start(directory) => Status::Created,
         (Some(_), Intent::Created) => Status::Running,
     }

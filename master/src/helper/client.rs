@@ -10,6 +10,10 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use outrigger_protocol::cgroup::{Cgroups, CreateCgroup, RemoveCgroup};
 use outrigger_protocol::frame::FrameKind;
+use outrigger_protocol::limits::{
+    Freeze, MAX_PROCESSES, MAX_SETTINGS, Processes, Setting, Settings, SignalCgroup, SignalEach,
+    UpdateCgroup,
+};
 use outrigger_protocol::request::{Hello, Signal, Spawn};
 use outrigger_protocol::{Channel, ContainerRequest, HostRequest, Message, ProtocolError, Reply};
 use serde::Serialize;
@@ -135,14 +139,52 @@ impl HostSide {
     pub(crate) fn spawn(
         &mut self,
         cgroup: Option<&CreateCgroup>,
+        limits: &[Setting],
         spawn: &Spawn,
         socket: &OwnedFd,
     ) -> Result<()> {
         self.0.send(&HostRequest::Hello(Hello::new()), &[])?;
         if let Some(cgroup) = cgroup {
             self.0.send(&HostRequest::CreateCgroup(cgroup.clone()), &[])?;
+            self.send_limits(&cgroup.groups, limits)?;
         }
         self.0.send(&HostRequest::Spawn(spawn.clone()), &[socket.as_fd()])
+    }
+
+    /// Sends what is to be written to cgroups.
+    fn send_limits(&mut self, groups: &Cgroups, limits: &[Setting]) -> Result<()> {
+        for piece in limits.chunks(MAX_SETTINGS) {
+            let settings = Settings::try_from(piece.to_vec()).map_err(|e| anyhow!(e))?;
+            let request = UpdateCgroup { groups: groups.clone(), settings };
+            self.0.send(&HostRequest::UpdateCgroup(request), &[])?;
+        }
+        Ok(())
+    }
+
+    /// Sets limits of a container's cgroups.
+    pub(crate) fn update_cgroups(&mut self, groups: &Cgroups, limits: &[Setting]) -> Result<()> {
+        self.greet()?;
+        self.send_limits(groups, limits)?;
+        self.0.collect(|_, _| ())
+    }
+
+    /// Freezes or thaws a container's processes.
+    pub(crate) fn freeze(&mut self, groups: &Cgroups, frozen: bool) -> Result<()> {
+        self.request(&HostRequest::Freeze(Freeze { groups: groups.clone(), frozen }))
+    }
+
+    /// Sends a signal to all processes in a container's cgroups.
+    pub(crate) fn signal_cgroups(&mut self, groups: &Cgroups, signal: i32) -> Result<()> {
+        self.request(&HostRequest::SignalCgroup(SignalCgroup { groups: groups.clone(), signal }))
+    }
+
+    /// Sends a signal to processes identified by their start times.
+    pub(crate) fn signal_each(&mut self, processes: &[(i32, u64)], signal: i32) -> Result<()> {
+        for piece in processes.chunks(MAX_PROCESSES) {
+            let processes = Processes::try_from(piece.to_vec()).map_err(|e| anyhow!(e))?;
+            self.request(&HostRequest::SignalEach(SignalEach { processes, signal }))?;
+        }
+        Ok(())
     }
 
     /// Waits for the container side.
@@ -174,10 +216,16 @@ impl HostSide {
         self.request(&HostRequest::RemoveCgroup(RemoveCgroup { groups: groups.clone() }))
     }
 
-    fn request(&mut self, request: &HostRequest) -> Result<()> {
+    /// Opens the conversation, unless it is.
+    fn greet(&mut self) -> Result<()> {
         if self.0.next == 0 {
             self.0.send(&HostRequest::Hello(Hello::new()), &[])?;
         }
+        Ok(())
+    }
+
+    fn request(&mut self, request: &HostRequest) -> Result<()> {
+        self.greet()?;
         self.0.send(request, &[])?;
         self.0.collect(|_, _| ())
     }

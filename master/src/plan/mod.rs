@@ -14,7 +14,6 @@ mod paths;
 mod problems;
 mod process;
 mod readable;
-mod resources;
 mod seccomp;
 mod sysctl;
 mod table;
@@ -26,6 +25,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use oci_spec::runtime::{Linux, Mount, Process, Spec};
 use outrigger_protocol::cgroup::CreateCgroup;
+use outrigger_protocol::limits::Setting;
 use outrigger_protocol::mount::{Propagation, PropagationKind};
 use outrigger_protocol::path::{HostPath, UtsName};
 use outrigger_protocol::reply::Mode;
@@ -55,6 +55,9 @@ pub(crate) struct Plan {
     pub(crate) rootfs: PathBuf,
     /// The cgroups, if any are made.
     pub(crate) cgroup: Option<CreateCgroup>,
+    /// What is written to them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) limits: Vec<Setting>,
     /// The namespaces.
     pub(crate) spawn: Spawn,
     /// What the container side does, in order, from the root to the process.
@@ -101,6 +104,7 @@ impl Plan {
         let spawn = namespaces::spawn(spec.linux().as_ref(), host.mode, &mut problems);
         let inputs = Inputs { spec, bundle, host, spawn: &spawn, options };
         let cgroup = cgroup::plan(spec.linux().as_ref(), host, &options.id, &mut problems);
+        let limits = cgroup::limits(spec.linux().as_ref(), host, cgroup.as_ref(), &mut problems);
         let rootfs = root_path(&inputs, &mut problems);
         let process = process(&inputs, &mut problems);
         let mut container = Vec::with_capacity(64 + inputs.mounts().len());
@@ -119,7 +123,8 @@ impl Plan {
         refuse_excess(&container, &mut problems);
         match rootfs {
             Some(rootfs) if problems.is_empty() => {
-                Ok(Self { rootfs: rootfs.as_path().to_owned(), cgroup, spawn, container })
+                let rootfs = rootfs.as_path().to_owned();
+                Ok(Self { rootfs, cgroup, limits, spawn, container })
             }
             _ => Err(problems),
         }

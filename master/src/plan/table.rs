@@ -29,6 +29,10 @@ pub(super) fn render(plan: &Plan) -> String {
             None => {}
         }
     }
+    for (i, limit) in plan.limits.iter().enumerate() {
+        let request = if i == 0 { "UpdateCgroup" } else { "" };
+        rows.push((request, format!("{} = {}", limit.file, limit.value)));
+    }
     let namespaces: Vec<String> = plan
         .spawn
         .namespaces

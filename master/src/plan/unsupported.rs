@@ -76,9 +76,6 @@ fn refuse_linux(linux: &Linux, problems: &mut Problems) {
             problems.unsupported(field);
         }
     }
-    if let Some(resources) = linux.resources() {
-        super::resources::refuse(resources, problems);
-    }
 }
 
 fn refuse_mount(i: usize, mount: &Mount, problems: &mut Problems) {

@@ -109,6 +109,22 @@ impl Side for Session {
                 cgroup::remove(&request.groups)?;
                 Ok(Answer::done())
             }
+            HostRequest::UpdateCgroup(request) => {
+                cgroup::update(&request)?;
+                Ok(Answer::done())
+            }
+            HostRequest::Freeze(request) => {
+                cgroup::freeze(&request.groups, request.frozen)?;
+                Ok(Answer::done())
+            }
+            HostRequest::SignalEach(request) => {
+                signal::send_each(&request)?;
+                Ok(Answer::done())
+            }
+            HostRequest::SignalCgroup(request) => {
+                cgroup::signal_all(&request.groups, request.signal)?;
+                Ok(Answer::done())
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
+use outrigger_protocol::limits::SignalEach;
 use outrigger_protocol::request::Signal;
 
 use crate::error::{Context, OpError, Result};
@@ -18,6 +19,18 @@ pub(super) fn send(request: Signal) -> Result<()> {
     }
     let process = open_identified(pid, start_time)?;
     pidfd::send_signal(process.as_fd(), signal).during(|| format!("kill({pid}, {signal})"))
+}
+
+/// Sends a signal to each of some processes; one that is gone needs none.
+pub(super) fn send_each(request: &SignalEach) -> Result<()> {
+    let signal = request.signal;
+    for &(pid, start_time) in request.processes.iter() {
+        match send(Signal { pid, start_time, signal }) {
+            Err(e) if e.is(Errno::ESRCH) => {}
+            outcome => outcome?,
+        }
+    }
+    Ok(())
 }
 
 /// A pidfd of the process that has this pid *and* started then.

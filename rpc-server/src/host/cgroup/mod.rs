@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Making, entering and removing cgroups, always beneath the hierarchy's own mount.
 
+mod freezer;
+mod members;
+mod settings;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,7 +19,9 @@ use outrigger_protocol::cgroup::{Cgroup, CgroupVersion, Cgroups, CreateCgroup};
 use super::devices;
 use crate::error::{Context, OpError, Result};
 use crate::open::open_beneath;
-use crate::sys::pidfd;
+pub(super) use freezer::freeze;
+pub(super) use members::signal_all;
+pub(super) use settings::update;
 
 /// How often making a cgroup is tried while others remove its empty parents.
 const TRIES: usize = 64;
@@ -39,8 +45,9 @@ impl HeldCgroups {
             make(mount.as_fd(), group)?;
             let dir = open_cgroup(mount.as_fd(), group)?;
             self.0.push(HeldCgroup { group: group.clone(), dir });
-            if group.version == CgroupVersion::V1 {
-                inherit_cpuset(mount.as_fd(), group)?;
+            match group.version {
+                CgroupVersion::V1 => inherit_cpuset(mount.as_fd(), group)?,
+                CgroupVersion::V2 => settings::hand_all_down(mount.as_fd(), group),
             }
         }
         if let Some(rules) = &request.devices {
@@ -75,9 +82,24 @@ impl HeldCgroups {
 
 /// Removes a container's cgroups with the processes still in them.
 pub(super) fn remove(groups: &Cgroups) -> Result<()> {
+    // What one hierarchy freezes cannot leave the others, so no one is waited for before all were
+    // emptied.
+    for group in groups.iter() {
+        kill_members(group);
+    }
     // Every one is tried; the first failure is told.
     let outcomes: Vec<Result<()>> = groups.iter().map(remove_one).collect();
     outcomes.into_iter().collect()
+}
+
+/// Kills and thaws the members of a cgroup that cannot be removed as it is. Failures show in the removal.
+fn kill_members(group: &Cgroup) {
+    let Ok(mount) = open_hierarchy(group) else { return };
+    if unlinkat(mount.as_fd(), group.path.as_path(), UnlinkatFlags::RemoveDir) == Err(Errno::EBUSY)
+        && let Ok(dir) = open_cgroup(mount.as_fd(), group)
+    {
+        empty(dir.as_fd(), group.version);
+    }
 }
 
 fn shown(group: &Cgroup) -> String {
@@ -190,6 +212,20 @@ fn read(dir: BorrowedFd<'_>, file: &str) -> Result<Vec<u8>, Errno> {
     Ok(content)
 }
 
+/// The whole content of a file that may be long.
+fn read_whole(dir: BorrowedFd<'_>, file: &str) -> Result<Vec<u8>, Errno> {
+    let fd = openat(dir, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut content = Vec::new();
+    let mut piece = vec![0; 4096];
+    loop {
+        let length = nix::unistd::read(&fd, &mut piece)?;
+        if length == 0 {
+            return Ok(content);
+        }
+        content.extend_from_slice(piece.get(..length).unwrap_or_default());
+    }
+}
+
 /// Removes a cgroup, what is below it, and its empty parents down to those that were there before.
 fn remove_one(group: &Cgroup) -> Result<()> {
     if matches!(open(group.mount.as_path(), OFlag::O_PATH, Mode::empty()), Err(Errno::ENOENT)) {
@@ -221,7 +257,7 @@ fn remove_with_members(mount: BorrowedFd<'_>, group: &Cgroup) -> Result<()> {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
             Err(Errno::EBUSY) if deadline.is_none_or(|d| Instant::now() < d) => {
                 if let Ok(dir) = open_cgroup(mount, group) {
-                    empty(dir.as_fd());
+                    empty(dir.as_fd(), group.version);
                 }
                 std::thread::sleep(pause);
                 pause = pause.saturating_mul(2).min(Duration::from_millis(50));
@@ -233,44 +269,16 @@ fn remove_with_members(mount: BorrowedFd<'_>, group: &Cgroup) -> Result<()> {
 
 /// Kills the members of a cgroup and of those below, and removes those below, as far as that is
 /// possible at once; the caller tries again.
-fn empty(dir: BorrowedFd<'_>) {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let entries = openat(dir, ".", flags, Mode::empty())
-        .and_then(nix::dir::Dir::from_fd)
-        .map(|mut entries| {
-            let folders = entries.iter().flatten().filter(|e| {
-                e.file_type() == Some(nix::dir::Type::Directory)
-                    && !matches!(e.file_name().to_bytes(), b"." | b"..")
-            });
-            folders.map(|e| e.file_name().to_owned()).collect::<Vec<_>>()
-        })
-        .unwrap_or_default();
-    for name in entries {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        if let Ok(below) = openat(dir, name.as_c_str(), flags, Mode::empty()) {
-            empty(below.as_fd());
+fn empty(dir: BorrowedFd<'_>, version: CgroupVersion) {
+    for name in members::below(dir) {
+        if let Ok(child) = members::open_child(dir, &name) {
+            empty(child.as_fd(), version);
         }
         let _ = unlinkat(dir, name.as_c_str(), UnlinkatFlags::RemoveDir);
     }
     // cgroup.kill: version 2 since Linux 5.14. Failures show in the rmdir that is tried next.
     if write(dir, "cgroup.kill", b"1").is_err() {
-        let _ = kill_members(dir);
+        let _ = members::signal_members(dir, libc::SIGKILL);
+        let _ = freezer::thaw(dir, version);
     }
-}
-
-fn kill_members(dir: BorrowedFd<'_>) -> Result<(), Errno> {
-    for pid in members(dir)? {
-        let Ok(process) = pidfd::open(pid) else { continue };
-        // Opened first, seen in the cgroup again after that: it is a member, not a reused pid.
-        if members(dir)?.contains(&pid) {
-            let _ = pidfd::send_signal(process.as_fd(), libc::SIGKILL);
-        }
-    }
-    Ok(())
-}
-
-fn members(dir: BorrowedFd<'_>) -> Result<Vec<i32>, Errno> {
-    let content = read(dir, "cgroup.procs")?;
-    let numbers = content.split(|b| *b == b'\n').filter_map(|l| std::str::from_utf8(l).ok());
-    Ok(numbers.filter_map(|n| n.parse().ok()).filter(|pid| *pid > 0).collect())
 }
