@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Start(IdArgs),
     /// Print the state of a container as JSON
     State(IdArgs),
+    /// Run one more program in a container
+    Exec(Box<ExecArgs>),
     /// Send a signal to a container's process
     Kill(KillArgs),
     /// Delete a container
@@ -142,6 +144,63 @@ pub(crate) struct RunArgs {
     /// Do not delete the container when its process has ended
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// Name of the container
+    pub(crate) id: String,
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, required_unless_present = "process", value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+    /// File with the process as JSON, in place of a command
+    #[arg(short, long, value_name = "FILE", conflicts_with = "command")]
+    pub(crate) process: Option<PathBuf>,
+    /// Return as soon as the program runs
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Unix socket that the terminal is sent to
+    #[arg(long, value_name = "PATH")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// File to write the process' pid to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Working directory in the container
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Variable of its environment
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Its user and group, as numbers
+    #[arg(short, long, value_name = "UID[:GID]")]
+    pub(crate) user: Option<String>,
+    /// A further group, as a number
+    #[arg(short = 'g', long, value_name = "GID")]
+    pub(crate) additional_gids: Vec<u32>,
+    /// A capability on top of the container's
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) cap: Vec<String>,
+    /// Keep it from gaining privileges
+    #[arg(long)]
+    pub(crate) no_new_privs: bool,
+    /// Number of descriptors from 3 on to pass to it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) preserve_fds: u32,
+    /// Run it in a paused container too
+    #[arg(long)]
+    pub(crate) ignore_paused: bool,
+    /// Its AppArmor profile
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) apparmor: Option<String>,
+    /// Its SELinux label
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) process_label: Option<String>,
+    /// Its cgroup below the container's
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup: Vec<String>,
 }
 
 #[derive(Debug, Args)]

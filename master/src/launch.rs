@@ -14,6 +14,7 @@ use outrigger_protocol::cgroup::Cgroups;
 
 use crate::bundle::{self, Bundle};
 use crate::cli::LaunchArgs;
+use crate::container::defaults::Defaults;
 use crate::container::id::ContainerId;
 use crate::container::start_socket;
 use crate::container::state::{Intent, ProcessIdentity, State};
@@ -65,7 +66,9 @@ pub(crate) fn launch(
     let plan = plan(&bundle, &options)?;
     let container = Store::open(root)?.create(&id)?;
     let state = intent(&id, &bundle, &plan)?;
-    match build(&mut helper.host, &plan, &container, state, gate) {
+    let prepared = Defaults::new(&bundle.spec, &plan).and_then(|d| container.write_defaults(&d));
+    let built = prepared.and_then(|()| build(&mut helper.host, &plan, &container, state, gate));
+    match built {
         Ok(built) => {
             let Built { side, state, spawned, console, listener } = built;
             let Spawned { pid, pidfd } = spawned;
@@ -163,7 +166,7 @@ pub(crate) fn undo(helper: Helper, container: &Container, reason: Error) -> Erro
 }
 
 /// Waits for the container side, our only child by now, which has no reason to live any more.
-fn children_are_gone() -> bool {
+pub(crate) fn children_are_gone() -> bool {
     let deadline = Instant::now() + GONE_WITHIN;
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {

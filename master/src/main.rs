@@ -8,6 +8,7 @@ mod cgroup;
 mod cli;
 mod commands;
 mod container;
+mod exec;
 mod file;
 mod foreground;
 mod helper;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             log::report(&error, &cli.global);
-            ExitCode::FAILURE
+            ExitCode::from(commands::failure(&cli))
         }
     }
 }

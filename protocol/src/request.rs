@@ -4,14 +4,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cgroup::{CreateCgroup, RemoveCgroup};
+use crate::cgroup::{Cgroups, CreateCgroup, RemoveCgroup};
 use crate::identity::IdMap;
 use crate::kind::vocabulary;
 use crate::limits::{Freeze, SignalCgroup, SignalEach, UpdateCgroup};
 use crate::mount::{Mount, Propagation};
 use crate::node::{Mkdir, Mknod, Symlink, Touch};
 use crate::path::{ContainerPath, HostPath, RelativePath, SysctlValue, UtsName};
-use crate::process::{Process, Strings};
+use crate::process::{OomScoreAdj, Process, Strings};
 use crate::seccomp::Filter;
 
 vocabulary! {
@@ -40,6 +40,9 @@ vocabulary! {
         SignalCgroup(SignalCgroup),
         /// Send a signal to some processes proven to be those meant.
         SignalEach(SignalEach),
+        /// Start a container side in a container that exists. Descriptor and reply as for `Spawn`; what it
+        /// takes is [`crate::phase::JOINED`].
+        Join(Join),
     }
 }
 
@@ -62,8 +65,8 @@ vocabulary! {
         Symlink(Symlink),
         /// Make a device or a named pipe.
         Mknod(Mknod),
-        /// Make a pseudo-terminal in the container's devpts and put it on /dev/console. Replied to
-        /// with [`crate::Reply::Console`] and the master end as a descriptor.
+        /// Make a pseudo-terminal in the container's devpts and put it on /dev/console (not in a container
+        /// that was joined: there that is the first process'). Replied to with [`crate::Reply::Console`] and the master end as a descriptor.
         Console(Console),
         /// Hide a path; one that does not exist is skipped.
         MaskPath(ContainerPath),
@@ -215,6 +218,19 @@ pub struct Spawn {
     pub uid_map: Option<IdMap>,
     /// Group ids of its new user namespace.
     pub gid_map: Option<IdMap>,
+}
+
+/// Starts a container side beside a process that is in a container already, in all its namespaces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// A process of the container.
+    pub pid: i32,
+    /// Its start time, as in [`Signal`].
+    pub start_time: u64,
+    /// The container's cgroups, which exist.
+    pub cgroups: Cgroups,
+    /// What the new process is born with.
+    pub oom_score_adj: Option<OomScoreAdj>,
 }
 
 /// A signal for a process proven by its start time, so that a reused pid is never hit.

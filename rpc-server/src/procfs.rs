@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A procfs that nothing can have tampered with.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, ResolveFlag, open};
+use nix::fcntl::{OFlag, ResolveFlag, open, readlinkat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
@@ -49,6 +50,11 @@ impl Procfs {
             | ResolveFlag::RESOLVE_NO_SYMLINKS
             | ResolveFlag::RESOLVE_NO_XDEV;
         open_beneath(&self.0, path, flags, resolve).during(|| format!("open(\"/proc/{path}\")"))
+    }
+
+    /// What a link of it says, such as one of a namespace.
+    pub(crate) fn link(&self, path: &str) -> Result<OsString> {
+        readlinkat(&self.0, path).during(|| format!("readlink(\"/proc/{path}\")"))
     }
 
     /// Writes a file of it in one piece.

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use outrigger_protocol::phase::{Kind, Tracker};
+use outrigger_protocol::phase::{Kind, Rule, Tracker};
 use outrigger_protocol::{Channel, Failure, Message, ProtocolError, Reply};
 use serde::de::DeserializeOwned;
 
@@ -47,6 +47,10 @@ pub(crate) trait Side {
 
     /// What kind a request is.
     fn kind(request: &Self::Request) -> Self::Kind;
+    /// The table that governs this conversation.
+    fn table(&self) -> &'static [Rule<Self::Kind, <Self::Kind as Kind>::Phase>] {
+        Self::Kind::TABLE
+    }
     /// Carries out a request that the table permits.
     fn perform(&mut self, request: Self::Request, fds: Vec<OwnedFd>) -> Result<Answer>;
 }
@@ -61,7 +65,7 @@ pub(crate) enum Ended {
 
 /// Serves one conversation to its end.
 pub(crate) fn serve<S: Side>(channel: &mut Channel, side: &mut S) -> Result<(), Ended> {
-    let mut tracker = Tracker::<S::Kind>::default();
+    let mut tracker = Tracker::<S::Kind>::new(side.table());
     channel.set_time_limit(Some(PATIENCE)).map_err(|_| Ended::Failed)?;
     loop {
         let message = next::<S>(channel, tracker.phase() == S::Kind::FIRST)?;

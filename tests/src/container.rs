@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -174,10 +175,19 @@ impl Drop for Container {
             }
         }
         // What the runtime has not managed; all of it has the name that is this container's alone.
-        for pid in host::processes(&self.id) {
+        let cgroups = host::cgroup_trees(&self.id);
+        for cgroup in &cgroups {
+            host::thaw(cgroup);
+        }
+        let processes = host::processes(&self.id);
+        for pid in &processes {
             let _ = kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL);
         }
-        for cgroup in host::cgroups(&self.id).iter().rev() {
+        if !processes.is_empty() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        // A cgroup comes after those above it.
+        for cgroup in cgroups.iter().rev() {
             let _ = fs::remove_dir(cgroup);
         }
     }

@@ -90,6 +90,13 @@ fn devices() -> BTreeSet<PathBuf> {
 /// The cgroups, in all hierarchies, whose name has the id in it.
 #[must_use]
 pub fn cgroups(id: &str) -> BTreeSet<PathBuf> {
+    let named = |path: &Path| path.file_name().is_some_and(|n| n.to_string_lossy().contains(id));
+    cgroup_trees(id).into_iter().filter(|path| named(path)).collect()
+}
+
+/// The same with all below them.
+#[must_use]
+pub fn cgroup_trees(id: &str) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     find_directories(Path::new("/sys/fs/cgroup"), id, &mut found);
     found
@@ -101,10 +108,19 @@ fn find_directories(directory: &Path, id: &str, found: &mut BTreeSet<PathBuf>) {
     for entry in entries.flatten() {
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             let path = entry.path();
-            if entry.file_name().to_string_lossy().contains(id) {
+            if path.to_string_lossy().contains(id) {
                 found.insert(path.clone());
             }
             find_directories(&path, id, found);
+        }
+    }
+}
+
+/// Lets the processes of a cgroup go on, if they were stopped.
+pub fn thaw(cgroup: &Path) {
+    for (file, word) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+        if cgroup.join(file).exists() {
+            let _ = fs::write(cgroup.join(file), word);
         }
     }
 }

@@ -15,7 +15,8 @@ use outrigger_protocol::path::{
 };
 use outrigger_protocol::process::{Process, StringList, Strings};
 use outrigger_protocol::request::{
-    Chroot, Console, Hello, Namespace, NamespaceType, Namespaces, Rootfs, Signal, Spawn, Sysctl,
+    Chroot, Console, Hello, Join, Namespace, NamespaceType, Namespaces, Rootfs, Signal, Spawn,
+    Sysctl,
 };
 use outrigger_protocol::seccomp::{Filter, FilterFlags};
 use outrigger_protocol::{ContainerKind, ContainerRequest, HostKind, HostRequest};
@@ -69,6 +70,12 @@ pub fn host(kind: HostKind) -> HostRequest {
         HostKind::SignalEach => {
             HostRequest::SignalEach(SignalEach { processes: Processes::default(), signal: 9 })
         }
+        HostKind::Join => HostRequest::Join(Join {
+            pid: 1,
+            start_time: 0,
+            cgroups: Cgroups::default(),
+            oom_score_adj: None,
+        }),
     }
 }
 

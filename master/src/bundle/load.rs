@@ -2,9 +2,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sys::stat::Mode;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
 use serde_json::Value;
 
 use super::{Bundle, fixups, version};
@@ -29,6 +29,20 @@ pub(crate) fn load(dir: &Path) -> Result<Bundle> {
         .and_then(|text| parse(&text))
         .map_err(|e| anyhow!("{CONFIG}: {e:#} (bundle {})", path.display()))?;
     Ok(Bundle { path, spec })
+}
+
+/// Loads a file that holds a `process` alone, as `exec --process` takes it.
+pub(crate) fn load_process(path: &Path) -> Result<Process> {
+    let name = path.to_str().context("--process: the path is not UTF-8")?;
+    let load = || {
+        let process = parse_json(&file::read(AT_FDCWD, name, Link::Follow, LIMIT)?)?;
+        let mut config = serde_json::json!({ "process": process });
+        for warning in fixups::apply(&mut config) {
+            log::warn!("{}: {warning}", path.display());
+        }
+        Ok(serde_path_to_error::deserialize(config["process"].take())?)
+    };
+    load().map_err(|e: anyhow::Error| anyhow!("--process {}: {e:#}", path.display()))
 }
 
 fn parse(text: &[u8]) -> Result<Spec> {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::Spec;
 
-pub(crate) use load::{CONFIG, load};
+pub(crate) use load::{CONFIG, load, load_process};
 
 /// A bundle.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ mod console_socket;
 mod create;
 mod delete;
 mod events;
+mod exec;
 mod kill;
 mod list;
 mod pause;
@@ -33,6 +34,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Spec(args) => spec::spec(args)?,
         Command::Create(args) => create::create(global, args)?,
         Command::Run(args) => return run::run(global, args),
+        Command::Exec(args) => return exec::exec(global, args),
         Command::Start(args) => start::start(global, args)?,
         Command::Kill(args) => kill::kill(global, args)?,
         Command::Delete(args) => delete::delete(global, args)?,
@@ -44,6 +46,11 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Plan(args) => plan::plan(args)?,
     }
     Ok(0)
+}
+
+/// The exit status of a command that failed. That of `exec` is told from those of ordinary programs.
+pub(crate) fn failure(cli: &Cli) -> u8 {
+    if matches!(cli.command, Command::Exec(_)) { 255 } else { 1 }
 }
 
 /// Refuses what was asked for and is not there, rather than do something else.

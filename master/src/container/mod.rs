@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Containers as they are kept between two calls of the program: a directory each below the store's root.
 
+pub(crate) mod defaults;
 pub(crate) mod id;
 mod lock;
 pub(crate) mod members;

@@ -17,6 +17,7 @@ use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::defaults::{Defaults, MAX_DEFAULTS};
 use super::id::ContainerId;
 use super::lock::{Lock, PATIENCE};
 use super::root::Root;
@@ -27,11 +28,13 @@ use crate::file::{self, Link};
 /// Name of the socket on which a created container waits for its start.
 pub(crate) const START_SOCKET: &str = "start.sock";
 const STATE: &str = "state.json";
+/// What `exec` takes from the config. Written once, before the state says that there is a process.
+const DEFAULTS: &str = "exec.json";
 /// The state while it is written. Only the holder of the lock writes it.
 const UNFINISHED_STATE: &str = "state.json.new";
 /// All that is ever in a container's directory, in the order of removal: what is needed to resume a
 /// removal that was cut short goes last.
-const OURS: [&str; 3] = [UNFINISHED_STATE, START_SOCKET, STATE];
+const OURS: [&str; 4] = [UNFINISHED_STATE, START_SOCKET, DEFAULTS, STATE];
 
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -203,12 +206,30 @@ impl Container {
     fn replace_state(&self, text: &[u8]) -> Result<()> {
         // Left by a writer that was killed.
         remove_entry(&self.directory, UNFINISHED_STATE)?;
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let mut file = File::from(openat(&self.directory, UNFINISHED_STATE, flags, mode)?);
+        let mut file = self.new_file(UNFINISHED_STATE)?;
         file.write_all(text)?;
         renameat(&self.directory, UNFINISHED_STATE, &self.directory, STATE)?;
         Ok(())
+    }
+
+    /// Keeps the defaults of `exec`.
+    pub(crate) fn write_defaults(&self, defaults: &Defaults) -> Result<()> {
+        let context = || format!("write {DEFAULTS} of container \"{}\"", self.id);
+        let text = defaults.encode().with_context(context)?;
+        let mut file = self.new_file(DEFAULTS).with_context(context)?;
+        file.write_all(&text).with_context(context)
+    }
+
+    /// Reads the defaults of `exec`.
+    pub(crate) fn read_defaults(&self) -> Result<Defaults> {
+        let defaults = file::read(&self.directory, DEFAULTS, Link::Refuse, MAX_DEFAULTS)
+            .and_then(|text| Ok(serde_json::from_slice(&text)?));
+        defaults.with_context(|| format!("container \"{}\": {DEFAULTS}", self.id))
+    }
+
+    fn new_file(&self, name: &str) -> nix::Result<File> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        openat(&self.directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from)
     }
 
     /// What the container is doing.

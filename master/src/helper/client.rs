@@ -14,7 +14,7 @@ use outrigger_protocol::limits::{
     Freeze, MAX_PROCESSES, MAX_SETTINGS, Processes, Setting, Settings, SignalCgroup, SignalEach,
     UpdateCgroup,
 };
-use outrigger_protocol::request::{Hello, Signal, Spawn};
+use outrigger_protocol::request::{Hello, Join, Signal, Spawn};
 use outrigger_protocol::{Channel, ContainerRequest, HostRequest, Message, ProtocolError, Reply};
 use serde::Serialize;
 
@@ -185,6 +185,12 @@ impl HostSide {
             self.request(&HostRequest::SignalEach(SignalEach { processes, signal }))?;
         }
         Ok(())
+    }
+
+    /// The same for a container side in a container that exists.
+    pub(crate) fn join(&mut self, join: Join, socket: &OwnedFd) -> Result<()> {
+        self.0.send(&HostRequest::Hello(Hello::new()), &[])?;
+        self.0.send(&HostRequest::Join(join), &[socket.as_fd()])
     }
 
     /// Waits for the container side.

@@ -7,6 +7,7 @@
 mod capabilities;
 mod cgroup_mount;
 mod devices;
+mod exec;
 mod mounts;
 mod namespaces;
 mod options;
@@ -35,6 +36,7 @@ use serde::Serialize;
 
 use crate::cgroup;
 use crate::host::Host;
+pub(crate) use exec::ExecPlan;
 pub(crate) use problems::Problems;
 
 /// What the command line says about a container.

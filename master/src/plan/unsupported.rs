@@ -47,7 +47,7 @@ fn is_text(text: &Option<String>) -> bool {
     text.as_ref().is_some_and(|t| !t.is_empty())
 }
 
-fn refuse_process(process: &Process, problems: &mut Problems) {
+pub(super) fn refuse_process(process: &Process, problems: &mut Problems) {
     for (field, is_set) in [
         ("process.commandLine", is_text(process.command_line())),
         ("process.user.username", is_text(process.user().username())),

@@ -22,14 +22,17 @@ const DEVPTS: FsType = FsType(0x1cd1);
 /// Major device number of pseudo-terminals' terminal ends (`UNIX98_PTY_SLAVE_MAJOR`).
 const PTS_MAJOR: u64 = 136;
 
+fn path(path: &str) -> Result<ContainerPath> {
+    ContainerPath::new(path).map_err(|e| OpError::refused(e.to_string()))
+}
+
 /// The terminal end of a pseudo-terminal in the container's devpts.
 pub(super) struct Terminal(OwnedFd);
 
 impl Terminal {
-    /// Makes a pseudo-terminal and puts its terminal end on /dev/console. Both ends are taken from the
-    /// file system itself, never from a path that the image could have prepared.
+    /// Makes a pseudo-terminal. Both ends are taken from the file system itself, never from a path that the
+    /// image, or a process of the container, could have prepared.
     pub(super) fn open(root: &Root, request: Console) -> Result<(Self, OwnedFd)> {
-        let path = |p: &str| ContainerPath::new(p).map_err(|e| OpError::refused(e.to_string()));
         let master = root.open(&path("/dev/pts/ptmx")?, OFlag::O_RDWR | OFlag::O_NOCTTY)?;
         let status = fstat(&master).during(|| "stat /dev/pts/ptmx")?;
         let fs = fstatfs(&master).during(|| "fstatfs(/dev/pts)")?.filesystem_type();
@@ -45,12 +48,16 @@ impl Terminal {
         if let Some((rows, columns)) = request.size {
             terminal::set_size(slave.as_fd(), rows, columns).during(|| "ioctl(TIOCSWINSZ)")?;
         }
+        Ok((Self(slave), master))
+    }
+
+    /// Puts its terminal end on /dev/console.
+    pub(super) fn put_on_console(&self, root: &Root) -> Result<()> {
         let mode = FileMode::new(0o600).ok_or_else(|| OpError::refused("mode"))?;
         let console = root.file(&path("/dev/console")?, mode)?;
         let copy =
-            mount::clone_fd(slave.as_fd(), Extent::Single).during(|| "open_tree(terminal)")?;
-        mount::attach(copy.as_fd(), console.as_fd()).during(|| "bind terminal on /dev/console")?;
-        Ok((Self(slave), master))
+            mount::clone_fd(self.0.as_fd(), Extent::Single).during(|| "open_tree(terminal)")?;
+        mount::attach(copy.as_fd(), console.as_fd()).during(|| "bind terminal on /dev/console")
     }
 
     /// Makes it this session's controlling terminal, owned by the process' user, and its stdin, stdout

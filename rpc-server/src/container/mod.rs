@@ -17,6 +17,7 @@ mod root;
 use std::os::fd::OwnedFd;
 
 use outrigger_protocol::frame::FrameKind;
+use outrigger_protocol::phase::{self, ContainerPhase, Rule};
 use outrigger_protocol::process::{Process, Strings};
 use outrigger_protocol::request::{NamespaceType, Namespaces};
 use outrigger_protocol::seccomp::Filter;
@@ -37,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) namespaces: Namespaces,
     /// Whether it got there.
     pub(crate) entered: Result<()>,
+    /// Whether the container was there before.
+    pub(crate) joined: bool,
 }
 
 /// Serves the master on this socket and becomes the container's process.
@@ -60,6 +63,7 @@ pub(crate) fn run(socket: OwnedFd, settings: Settings) -> ! {
 struct Session {
     namespaces: Namespaces,
     entered: Result<()>,
+    joined: bool,
     root: Option<Root>,
     procfs: Option<Procfs>,
     covers: Covers,
@@ -77,6 +81,7 @@ impl Session {
         Self {
             namespaces: settings.namespaces,
             entered: settings.entered,
+            joined: settings.joined,
             root: None,
             procfs: None,
             covers: Covers::default(),
@@ -170,6 +175,10 @@ impl Side for Session {
         request.kind()
     }
 
+    fn table(&self) -> &'static [Rule<ContainerKind, ContainerPhase>] {
+        if self.joined { phase::JOINED } else { phase::CONTAINER }
+    }
+
     fn perform(&mut self, request: ContainerRequest, mut fds: Vec<OwnedFd>) -> Result<Answer> {
         let listener = if request.kind() == ContainerKind::Wait { fds.pop() } else { None };
         if !fds.is_empty() {
@@ -178,6 +187,9 @@ impl Side for Session {
         match request {
             ContainerRequest::Hello(greeting) => {
                 std::mem::replace(&mut self.entered, Ok(()))?;
+                if self.joined {
+                    self.root = Some(Root::current()?);
+                }
                 return crate::host::hello(greeting);
             }
             ContainerRequest::Rootfs(r) => {
@@ -195,8 +207,11 @@ impl Side for Session {
                 nodes::mknod(self.root()?, &r)?;
             }
             ContainerRequest::Console(r) => {
-                self.own_mounts()?;
                 let (terminal, master) = Terminal::open(self.root()?, r)?;
+                if !self.joined {
+                    self.own_mounts()?;
+                    terminal.put_on_console(self.root()?)?;
+                }
                 self.terminal = Some(terminal);
                 return Ok(Answer::with_fd(Reply::Console, master));
             }

@@ -59,6 +59,12 @@ impl Root {
         Ok(Self { fd })
     }
 
+    /// The root directory of this process, which has joined a container.
+    pub(super) fn current() -> Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        Ok(Self { fd: open("/", flags, Mode::empty()).during(|| "open(\"/\")")? })
+    }
+
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -5,6 +5,7 @@
 mod cgroup;
 mod devices;
 mod idmap;
+mod join;
 mod namespaces;
 mod signal;
 mod spawn;
@@ -41,6 +42,13 @@ struct Session {
 }
 
 impl Session {
+    /// Takes charge of the container side.
+    fn spawned(&mut self, spawned: Spawned) -> Result<Answer> {
+        let (pid, pidfd) = spawned.identity()?;
+        self.container = Some(spawned);
+        Ok(Answer::with_fd(Reply::Spawned { pid }, pidfd))
+    }
+
     /// Rolls back what was not committed.
     fn end(self) {
         if self.committed {
@@ -51,6 +59,11 @@ impl Session {
         }
         self.cgroups.remove();
     }
+}
+
+/// The container side's socket.
+fn required(socket: Option<OwnedFd>) -> Result<OwnedFd> {
+    socket.ok_or_else(|| OpError::refused("the request came without the container's socket"))
 }
 
 /// Answers a greeting.
@@ -79,7 +92,8 @@ impl Side for Session {
     }
 
     fn perform(&mut self, request: HostRequest, mut fds: Vec<OwnedFd>) -> Result<Answer> {
-        let socket = if request.kind() == HostKind::Spawn { fds.pop() } else { None };
+        let takes_socket = matches!(request.kind(), HostKind::Spawn | HostKind::Join);
+        let socket = if takes_socket { fds.pop() } else { None };
         if !fds.is_empty() {
             return Err(OpError::refused("the request came with a descriptor too many"));
         }
@@ -90,12 +104,12 @@ impl Side for Session {
                 Ok(Answer::done())
             }
             HostRequest::Spawn(request) => {
-                let socket = socket
-                    .ok_or_else(|| OpError::refused("Spawn came without the container's socket"))?;
-                let spawned = spawn::spawn(&request, socket, &self.cgroups)?;
-                let (pid, pidfd) = spawned.identity()?;
-                self.container = Some(spawned);
-                Ok(Answer::with_fd(Reply::Spawned { pid }, pidfd))
+                let spawned = spawn::spawn(&request, required(socket)?, &self.cgroups)?;
+                self.spawned(spawned)
+            }
+            HostRequest::Join(request) => {
+                let spawned = join::join(&request, required(socket)?)?;
+                self.spawned(spawned)
             }
             HostRequest::Commit => {
                 self.committed = true;

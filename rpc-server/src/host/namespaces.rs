@@ -28,6 +28,19 @@ pub(super) fn flag(kind: NamespaceType) -> CloneFlags {
     }
 }
 
+/// The name of its file in /proc/PID/ns.
+pub(super) fn file_name(kind: NamespaceType) -> &'static str {
+    match kind {
+        NamespaceType::User => "user",
+        NamespaceType::Cgroup => "cgroup",
+        NamespaceType::Ipc => "ipc",
+        NamespaceType::Uts => "uts",
+        NamespaceType::Network => "net",
+        NamespaceType::Pid => "pid",
+        NamespaceType::Mount => "mnt",
+    }
+}
+
 /// A namespace of somebody else, open.
 pub(super) struct Joined {
     kind: NamespaceType,

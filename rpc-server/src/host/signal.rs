@@ -34,7 +34,7 @@ pub(super) fn send_each(request: &SignalEach) -> Result<()> {
 }
 
 /// A pidfd of the process that has this pid *and* started then.
-fn open_identified(pid: i32, start_time: u64) -> Result<OwnedFd> {
+pub(super) fn open_identified(pid: i32, start_time: u64) -> Result<OwnedFd> {
     let gone = || OpError::os(format!("process {pid}"), Errno::ESRCH);
     let process = pidfd::open(pid).during(|| format!("process {pid}"))?;
     // The pidfd was opened first: if the start time matches now, it is the process meant.

@@ -30,6 +30,11 @@ pub(super) struct Spawned {
 }
 
 impl Spawned {
+    /// A process that was just made.
+    pub(super) fn new(pid: i32, pidfd: OwnedFd) -> Self {
+        Self { pid, pidfd }
+    }
+
     /// Its pid and another pidfd of it.
     pub(super) fn identity(&self) -> Result<(i32, OwnedFd)> {
         let pidfd = self.pidfd.try_clone().map_err(|_| OpError::os("dup(pidfd)", Errno::EMFILE))?;
@@ -47,11 +52,56 @@ impl Spawned {
     }
 }
 
+/// Refuses what cannot be the container side's socket.
+pub(super) fn require_stream(socket: &OwnedFd) -> Result<()> {
+    if getsockopt(socket, sockopt::SockType) == Ok(SockType::Stream) {
+        return Ok(());
+    }
+    Err(OpError::refused("the container's socket is not a stream socket"))
+}
+
+/// Where the container side waits until it is where it belongs.
+pub(super) struct Gate(OwnedFd);
+
+/// The host side's end of a gate.
+pub(super) struct Opener(OwnedFd);
+
+impl Gate {
+    /// A closed gate.
+    pub(super) fn new() -> Result<(Self, Opener)> {
+        let (gate, opener) = pipe2(OFlag::O_CLOEXEC).during(|| "pipe2")?;
+        Ok((Self(gate), Opener(opener)))
+    }
+
+    /// Its descriptor.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Waits for the host side's word; if that died, this side has no reason to live.
+    pub(super) fn wait(&self) -> Result<()> {
+        let mut word = [0; 1];
+        loop {
+            match nix::unistd::read(&self.0, &mut word) {
+                Ok(1) => return Ok(()),
+                Ok(_) => return Err(OpError::refused("the host side is gone")),
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(OpError::os("read(gate)", e)),
+            }
+        }
+    }
+}
+
+impl Opener {
+    /// Lets the container side go on.
+    pub(super) fn open(&self) -> Result<()> {
+        nix::unistd::write(&self.0, b"!").during(|| "write(gate)").map(drop)
+    }
+}
+
 /// Starts the container side in its namespaces and cgroups.
 pub(super) fn spawn(request: &Spawn, socket: OwnedFd, cgroups: &HeldCgroups) -> Result<Spawned> {
-    if getsockopt(&socket, sockopt::SockType) != Ok(SockType::Stream) {
-        return Err(OpError::refused("the container's socket is not a stream socket"));
-    }
+    require_stream(&socket)?;
     let maps = IdMaps::of(request)?;
     if maps.is_some() != request.namespaces.is_new(NamespaceType::User) {
         return Err(OpError::refused("id maps belong to a new user namespace, and it needs them"));
@@ -60,19 +110,18 @@ pub(super) fn spawn(request: &Spawn, socket: OwnedFd, cgroups: &HeldCgroups) -> 
     for namespace in &assignment.before {
         namespace.enter()?;
     }
-    // The container side waits at this gate until it is where it belongs.
-    let (gate, opener) = pipe2(OFlag::O_CLOEXEC).during(|| "pipe2")?;
+    let (gate, opener) = Gate::new()?;
     match clone(&assignment, cgroups)? {
         Cloned::Child => {
             let born = Born { request, assignment, socket, gate };
             born.run()
         }
         Cloned::Parent(pid, pidfd) => {
-            let spawned = Spawned { pid, pidfd };
+            let spawned = Spawned::new(pid, pidfd);
             let placed = cgroups
                 .place(pid)
                 .and_then(|()| maps.map_or(Ok(()), |maps| maps.write(pid)))
-                .and_then(|()| nix::unistd::write(&opener, b"!").during(|| "write(gate)"));
+                .and_then(|()| opener.open());
             if let Err(e) = placed {
                 spawned.kill();
                 return Err(e);
@@ -111,13 +160,17 @@ struct Born<'a> {
     request: &'a Spawn,
     assignment: Assignment,
     socket: OwnedFd,
-    gate: OwnedFd,
+    gate: Gate,
 }
 
 impl Born<'_> {
     fn run(self) -> ! {
         let entered = self.enter();
-        let settings = container::Settings { namespaces: self.request.namespaces.clone(), entered };
+        let settings = container::Settings {
+            namespaces: self.request.namespaces.clone(),
+            entered,
+            joined: false,
+        };
         drop(self.gate);
         container::run(self.socket, settings)
     }
@@ -130,7 +183,7 @@ impl Born<'_> {
         // Above all the host side's socket: while a copy of it is open here, the master would not
         // notice that the host side has died.
         descriptor::close_all_but(&keep).during(|| "close_range")?;
-        self.wait_at_gate()?;
+        self.gate.wait()?;
         for namespace in &self.assignment.inside {
             namespace.enter()?;
         }
@@ -139,19 +192,6 @@ impl Born<'_> {
                 .during(|| format!("unshare({:?})", self.assignment.unshared))?;
         }
         self.become_root()
-    }
-
-    /// Waits for the host side's word; if that died, this side has no reason to live.
-    fn wait_at_gate(&self) -> Result<()> {
-        let mut word = [0; 1];
-        loop {
-            match nix::unistd::read(&self.gate, &mut word) {
-                Ok(1) => return Ok(()),
-                Ok(_) => return Err(OpError::refused("the host side is gone")),
-                Err(Errno::EINTR) => {}
-                Err(e) => return Err(OpError::os("read(gate)", e)),
-            }
-        }
     }
 
     /// In a user namespace of its own, files are made as its root, where it has one.

@@ -56,6 +56,16 @@ impl HeldCgroups {
         Ok(())
     }
 
+    /// Opens a container's cgroups that exist.
+    pub(super) fn open(groups: &Cgroups) -> Result<Self> {
+        let held = groups.iter().map(|group| {
+            let mount = open_hierarchy(group)?;
+            let dir = open_cgroup(mount.as_fd(), group)?;
+            Ok(HeldCgroup { group: group.clone(), dir })
+        });
+        held.collect::<Result<_>>().map(Self)
+    }
+
     /// The one in the unified hierarchy, for `CLONE_INTO_CGROUP`.
     pub(super) fn unified(&self) -> Option<BorrowedFd<'_>> {
         self.0.iter().find(|c| c.group.version == CgroupVersion::V2).map(|c| c.dir.as_fd())

@@ -107,6 +107,11 @@ pub(super) fn hand_all_down(mount: BorrowedFd<'_>, group: &Cgroup) {
     let mut levels: Vec<&Path> = group.path.as_path().ancestors().skip(1).collect();
     levels.reverse();
     for level in levels {
+        // The kernel would take some controllers there all the same, and make it the root of a threaded
+        // subtree, in which no process can be put any more.
+        if level != Path::new("") && !words(level, "cgroup.procs").is_empty() {
+            return;
+        }
         let handed = words(level, "cgroup.subtree_control");
         let missing: Vec<String> = words(level, "cgroup.controllers")
             .into_iter()
@@ -150,23 +155,21 @@ fn hand_down(mount: BorrowedFd<'_>, group: &Cgroup, controller: &str) -> Result<
         if has(level, "cgroup.subtree_control")? {
             continue;
         }
+        let members = level.join("cgroup.procs");
+        let members = read(mount, &members.to_string_lossy())
+            .during(|| format!("read {}/{}", group.mount, members.display()))?;
+        if level != Path::new("") && !members.is_empty() {
+            return Err(OpError::refused(format!(
+                "cgroup {}/{} has processes of its own, so it cannot hand the controller \
+                 {controller} down: choose another linux.cgroupsPath",
+                group.mount,
+                level.display()
+            )));
+        }
         let path = level.join("cgroup.subtree_control");
         let word = format!("+{controller}");
-        match write(mount, &path.to_string_lossy(), word.as_bytes()) {
-            Ok(()) => {}
-            Err(Errno::EBUSY) => {
-                return Err(OpError::refused(format!(
-                    "cgroup {}/{} has processes of its own, so it cannot hand the controller \
-                     {controller} down: choose another linux.cgroupsPath",
-                    group.mount,
-                    level.display()
-                )));
-            }
-            Err(e) => {
-                let path = path.display();
-                return Err(OpError::os(format!("write \"{word}\" to {}/{path}", group.mount), e));
-            }
-        }
+        write(mount, &path.to_string_lossy(), word.as_bytes())
+            .during(|| format!("write \"{word}\" to {}/{}", group.mount, path.display()))?;
     }
     Ok(Handed::Down)
 }
