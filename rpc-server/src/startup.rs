@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::SigSet;
 use nix::sys::socket::{AddressFamily, SockType, getsockname, getsockopt, sockopt};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{getegid, geteuid, getgid, getuid, setresgid, setresuid};
@@ -33,6 +34,9 @@ pub(crate) fn prepare() -> Result<OwnedFd> {
     fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).during(|| "fcntl(F_SETFD)")?;
     // It may have been executed as /proc/self/fd/N.
     process::set_name(c"outrigger-host").during(|| "prctl(PR_SET_NAME)")?;
+    // A terminal's ^C and a batch system's TERM go to all processes of a job. What they mean here the master
+    // says; the process of the container has its signals back before its program starts.
+    SigSet::all().thread_block().during(|| "sigprocmask")?;
     // Modes are given in full by the requests.
     umask(Mode::empty());
     Ok(socket)

@@ -7,9 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe};
+use outrigger_tests::descent::children_of;
 use outrigger_tests::{Bundle, Container, host, needs_root, output, run};
 
 #[test]
@@ -84,6 +85,24 @@ fn run_passes_signals_on() {
     call.signal(Signal::SIGTERM);
     let _ = call.finish().ended_with(9);
     container.assert_nothing_left();
+}
+
+#[test]
+fn signals_for_the_whole_job_leave_nothing_behind() {
+    needs_root!();
+    let script = "trap 'exit 9' TERM INT; echo ready; while :; do sleep 0.02; done";
+    // A batch system's TERM goes to every process, and so does what is typed at a terminal.
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let container = Container::of(Bundle::shell(script));
+        let call = container.foreground().start();
+        host::wait_until("the trap is set", || call.stdout() == "ready\n");
+        for pid in children_of(call.pid()) {
+            kill(Pid::from_raw(pid), signal).unwrap();
+        }
+        call.signal(signal);
+        let _ = call.finish().ended_with(9);
+        container.assert_nothing_left();
+    }
 }
 
 #[test]
