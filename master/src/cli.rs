@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Update(Box<UpdateArgs>),
     /// Show what would be asked of the helper to create a container, without creating it
     Plan(PlanArgs),
+    /// Print what is supported of the runtime specification, as JSON
+    Features,
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +113,9 @@ pub(crate) struct LaunchArgs {
     /// Directory that holds config.json
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) bundle: PathBuf,
+    /// File to read in place of the bundle's config.json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Unix socket that the container's terminal is sent to
     #[arg(long, value_name = "PATH")]
     pub(crate) console_socket: Option<PathBuf>,
@@ -333,6 +338,9 @@ pub(crate) struct PlanArgs {
     /// Directory that holds config.json
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) bundle: PathBuf,
+    /// File to read in place of the bundle's config.json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Format of the plan
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,

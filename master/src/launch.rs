@@ -61,7 +61,7 @@ pub(crate) fn launch(
     let id = ContainerId::parse(&args.id)?;
     // The privilege leaves this process before it reads anything that others have written.
     let mut helper = Helper::start()?;
-    let bundle = bundle::load(&args.bundle)?;
+    let bundle = bundle::load(&args.bundle, args.config.as_deref())?;
     let options = Options { id: id.to_string(), dies_with_master, console_size: None };
     let plan = plan(&bundle, &options)?;
     let container = Store::open(root)?.create(&id)?;

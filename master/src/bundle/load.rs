@@ -15,8 +15,8 @@ pub(crate) const CONFIG: &str = "config.json";
 /// Most bytes of a config. Engines' configs have some 20 KiB.
 const LIMIT: u64 = 16 * 1024 * 1024;
 
-/// Loads a bundle's config.
-pub(crate) fn load(dir: &Path) -> Result<Bundle> {
+/// Loads a bundle's config, or another file in its place.
+pub(crate) fn load(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
     let context = || format!("bundle {}", dir.display());
     let path = dir.canonicalize().with_context(context)?;
     if path.to_str().is_none() {
@@ -25,17 +25,21 @@ pub(crate) fn load(dir: &Path) -> Result<Bundle> {
     }
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let opened = open(&path, flags, Mode::empty()).with_context(context)?;
-    let spec = file::read(&opened, CONFIG, Link::Follow, LIMIT)
-        .and_then(|text| parse(&text))
-        .map_err(|e| anyhow!("{CONFIG}: {e:#} (bundle {})", path.display()))?;
+    let spec = match config {
+        None => file::read(&opened, CONFIG, Link::Follow, LIMIT)
+            .and_then(|text| parse(&text))
+            .map_err(|e| anyhow!("{CONFIG}: {e:#} (bundle {})", path.display()))?,
+        Some(file) => read_outside(file)
+            .and_then(|text| parse(&text))
+            .map_err(|e| anyhow!("--config {}: {e:#}", file.display()))?,
+    };
     Ok(Bundle { path, spec })
 }
 
 /// Loads a file that holds a `process` alone, as `exec --process` takes it.
 pub(crate) fn load_process(path: &Path) -> Result<Process> {
-    let name = path.to_str().context("--process: the path is not UTF-8")?;
     let load = || {
-        let process = parse_json(&file::read(AT_FDCWD, name, Link::Follow, LIMIT)?)?;
+        let process = parse_json(&read_outside(path)?)?;
         let mut config = serde_json::json!({ "process": process });
         for warning in fixups::apply(&mut config) {
             log::warn!("{}: {warning}", path.display());
@@ -43,6 +47,12 @@ pub(crate) fn load_process(path: &Path) -> Result<Process> {
         Ok(serde_path_to_error::deserialize(config["process"].take())?)
     };
     load().map_err(|e: anyhow::Error| anyhow!("--process {}: {e:#}", path.display()))
+}
+
+/// Reads a file that the command line names.
+fn read_outside(path: &Path) -> Result<Vec<u8>> {
+    let name = path.to_str().context("the path is not UTF-8")?;
+    file::read(AT_FDCWD, name, Link::Follow, LIMIT)
 }
 
 fn parse(text: &[u8]) -> Result<Spec> {
@@ -113,7 +123,7 @@ mod tests {
     }
 
     fn error_in(dir: &Path) -> String {
-        let error = format!("{:#}", load(dir).unwrap_err());
+        let error = format!("{:#}", load(dir, None).unwrap_err());
         let bundle = format!(" (bundle {})", dir.canonicalize().unwrap().display());
         error.strip_suffix(&bundle).expect(&error).to_owned()
     }
@@ -126,14 +136,14 @@ mod tests {
         fs::write(real.join("other"), MINIMAL).unwrap();
         symlink("other", real.join(CONFIG)).unwrap();
         symlink(&real, dir.path().join("link")).unwrap();
-        let bundle = load(&dir.path().join("link/../link")).unwrap();
+        let bundle = load(&dir.path().join("link/../link"), None).unwrap();
         assert_eq!(bundle.path, real);
         assert_eq!(bundle.spec.version(), "1.0.0");
     }
 
     #[test]
     fn missing_bundle_is_named() {
-        let error = format!("{:#}", load(Path::new("/nonexistent/b")).unwrap_err());
+        let error = format!("{:#}", load(Path::new("/nonexistent/b"), None).unwrap_err());
         assert!(error.starts_with("bundle /nonexistent/b: No such file or directory"), "{error}");
     }
 
@@ -142,7 +152,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
-        assert!(format!("{:#}", load(&fifo).unwrap_err()).contains("Not a directory"));
+        assert!(format!("{:#}", load(&fifo, None).unwrap_err()).contains("Not a directory"));
     }
 
     #[test]
@@ -178,7 +188,7 @@ mod tests {
         };
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(CONFIG), nested(126)).unwrap();
-        load(dir.path()).unwrap();
+        load(dir.path(), None).unwrap();
         for text in [nested(127), nested(100_000), "[".repeat(100_000)] {
             let error = error_of(&text);
             assert!(
@@ -258,7 +268,7 @@ mod tests {
             "process":{"cwd":"/","capabilities":{"bounding":["CAP_KILL","CAP_FUTURE"]}},
             "linux":{"resources":{"pids":{}}}}"#;
         fs::write(dir.path().join(CONFIG), text).unwrap();
-        let spec = load(dir.path()).unwrap().spec;
+        let spec = load(dir.path(), None).unwrap().spec;
         let process = spec.process().as_ref().unwrap();
         assert_eq!((process.user().uid(), process.user().gid()), (0, 0));
         let bounding = process.capabilities().as_ref().unwrap().bounding().as_ref().unwrap();
@@ -271,6 +281,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = r#"{"ociVersion":"9","ociVersion":"1.0.0","root":{"path":"r"}}"#;
         fs::write(dir.path().join(CONFIG), text).unwrap();
-        assert_eq!(load(dir.path()).unwrap().spec.version(), "1.0.0");
+        assert_eq!(load(dir.path(), None).unwrap().spec.version(), "1.0.0");
     }
 }

@@ -6,6 +6,7 @@ mod create;
 mod delete;
 mod events;
 mod exec;
+mod features;
 mod kill;
 mod list;
 mod pause;
@@ -43,6 +44,7 @@ pub(crate) fn dispatch(cli: &Cli) -> Result<u8> {
         Command::Ps(args) => ps::ps(global, args)?,
         Command::Events(args) => events::events(global, args)?,
         Command::Update(args) => update::update(global, args)?,
+        Command::Features => features::features()?,
         Command::Plan(args) => plan::plan(args)?,
     }
     Ok(0)

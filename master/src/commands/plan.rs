@@ -13,7 +13,7 @@ use crate::sys::privilege;
 pub(crate) fn plan(args: &PlanArgs) -> Result<()> {
     privilege::drop_capabilities()?;
     let id = ContainerId::parse(&args.id)?;
-    let bundle = bundle::load(&args.bundle)?;
+    let bundle = bundle::load(&args.bundle, args.config.as_deref())?;
     let options = Options { id: id.to_string(), dies_with_master: false, console_size: None };
     let plan = launch::plan(&bundle, &options)?;
     match args.format {

@@ -8,6 +8,7 @@ mod capabilities;
 mod cgroup_mount;
 mod devices;
 mod exec;
+mod features;
 mod mounts;
 mod namespaces;
 mod options;
@@ -37,6 +38,7 @@ use serde::Serialize;
 use crate::cgroup;
 use crate::host::Host;
 pub(crate) use exec::ExecPlan;
+pub(crate) use features::features;
 pub(crate) use problems::Problems;
 
 /// What the command line says about a container.
