@@ -152,6 +152,9 @@ fn t06_a_pid_that_another_process_has_now_is_left_alone() {
     needs_root!();
     ours_only!("has another file");
     let (container, file) = stopped();
+    // Start times are counted in ticks of 10 ms. A pid is not given away again within one, so a bystander
+    // that shares the container's tick would be a case that does not occur.
+    std::thread::sleep(Duration::from_millis(30));
     let bystander = Invocation::new("sleep").arg("1000").start();
     let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     state["process"]["pid"] = bystander.pid().into();
